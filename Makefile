@@ -1,0 +1,133 @@
+# Holdfast. `make help` lists what can be made. SAN=1 builds with ASan and UBSan into build/san.
+
+CC      ?= gcc
+ifeq ($(origin CC),default)
+CC      := gcc
+endif
+PYTHON  := /usr/bin/python3
+VERSION := 0.1.0
+
+ifdef SAN
+B       := build/san
+OPT     := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+else
+B       := build
+OPT     := -O2 -g
+endif
+
+WARN    := -Wall -Wextra -Wconversion -Wsign-conversion -Wshadow -Wswitch-enum -Wstrict-prototypes \
+           -Wmissing-prototypes -Wjump-misses-init -Wvla -Werror
+CPPFLAGS := -D_GNU_SOURCE -DHOLDFAST_VERSION='"$(VERSION)"' -I. -I$(B)/gen
+CFLAGS  := -std=gnu17 $(OPT) -fstack-protector-strong -pthread $(WARN)
+LDFLAGS := $(OPT) -pthread
+LDLIBS  := -luring -llmdb -lprotobuf-c -lnghttp2 -lxxhash -lcrypto -lm
+
+# Generated code follows its generator's habits, not our warnings.
+GEN_CFLAGS := -std=gnu17 $(OPT) -w
+
+PROTOS  := $(wildcard proto/*.proto)
+GEN_C   := $(PROTOS:proto/%.proto=$(B)/gen/%.pb-c.c)
+GEN_H   := $(GEN_C:.c=.h)
+GEN_O   := $(GEN_C:.c=.o)
+
+LIB_DIRS := base proto raft storage rpc server
+LIB_C   := $(filter-out server/main.c,$(foreach d,$(LIB_DIRS),$(wildcard $(d)/*.c)))
+LIB_O   := $(LIB_C:%.c=$(B)/obj/%.o)
+LIB     := $(B)/libholdfast.a
+
+CTL_C   := $(wildcard tools/ctl*.c)
+CTL_O   := $(CTL_C:%.c=$(B)/obj/%.o)
+DEMO_C  := $(wildcard tools/demo*.c)
+DEMO_O  := $(DEMO_C:%.c=$(B)/obj/%.o)
+CLIENT_C := $(wildcard tools/client*.c)
+CLIENT_O := $(CLIENT_C:%.c=$(B)/obj/%.o)
+
+UNIT_C  := $(wildcard tests/unit/*/*_test.c)
+UNIT    := $(UNIT_C:tests/unit/%.c=$(B)/tests/unit/%)
+SUPPORT_C := $(wildcard tests/support/*.c)
+SUPPORT_O := $(SUPPORT_C:%.c=$(B)/obj/%.o)
+
+.SECONDARY:
+.DELETE_ON_ERROR:
+.PHONY: all help deps unit unit-bin test lint demo cluster format clean
+
+all: deps
+	@$(MAKE) --no-print-directory binaries
+
+.PHONY: binaries
+binaries: $(B)/holdfastd $(B)/holdfastctl
+
+help:
+	@echo 'make demo      three nodes, kill -9 of the leader under load, the story of it'
+	@echo 'make cluster   three nodes on loopback until Ctrl-C'
+	@echo 'make test      everything that CI checks but lint'
+	@echo 'make lint      structure, purity, banned calls, formatting'
+	@echo 'make unit      unit tests alone (SAN=1: with sanitizers)'
+	@echo 'make all       build/holdfastd and build/holdfastctl'
+	@echo 'make deps      install the Debian packages that are missing'
+
+deps:
+	@tools/deps
+
+# ---- generated ----
+
+$(B)/gen/%.pb-c.c $(B)/gen/%.pb-c.h: proto/%.proto
+	@mkdir -p $(B)/gen
+	protoc-c -I proto --c_out=$(B)/gen $(notdir $<)
+
+$(B)/gen/%.pb-c.o: $(B)/gen/%.pb-c.c $(GEN_H)
+	$(CC) -I$(B)/gen $(GEN_CFLAGS) -c -o $@ $<
+
+# ---- ours ----
+
+$(B)/obj/%.o: %.c Makefile | $(GEN_H)
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+$(LIB): $(LIB_O) $(GEN_O)
+	@rm -f $@
+	ar rcs $@ $^
+
+$(B)/holdfastd: $(B)/obj/server/main.o $(LIB)
+	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
+$(B)/holdfastctl: $(CTL_O) $(CLIENT_O) $(LIB)
+	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
+$(B)/holdfast-demo: $(DEMO_O) $(CLIENT_O) $(LIB)
+	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
+$(B)/tests/unit/%_test: $(B)/obj/tests/unit/%_test.o $(SUPPORT_O) $(CLIENT_O) $(LIB)
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lcriterion
+
+# ---- checks ----
+
+unit-bin: $(UNIT)
+
+unit: deps
+	@$(MAKE) --no-print-directory unit-bin
+	@tests/run-unit $(B)
+
+test: deps
+	@tests/run
+
+lint: deps
+	@tools/lint
+
+format:
+	clang-format -i $$(git ls-files '*.c' '*.h')
+
+demo: all
+	@$(MAKE) --no-print-directory $(B)/holdfast-demo
+	@$(B)/holdfast-demo
+
+cluster: all
+	@$(MAKE) --no-print-directory $(B)/holdfast-demo
+	@$(B)/holdfast-demo --cluster
+
+clean:
+	rm -rf build
+
+-include $(LIB_O:.o=.d) $(CTL_O:.o=.d) $(DEMO_O:.o=.d) $(CLIENT_O:.o=.d) $(SUPPORT_O:.o=.d) \
+	$(UNIT_C:%.c=$(B)/obj/%.d) $(B)/obj/server/main.d

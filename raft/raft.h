@@ -1,0 +1,298 @@
+/* raft.h: consensus as a pure function: one event in, all effects out.
+ *
+ * Sources:  Raft: "In Search of an Understandable Consensus Algorithm" (extended version);
+ *           thesis: Ongaro, "Consensus: Bridging Theory and Practice".
+ * Owner:    the caller owns the memory it hands to raft_open and everything it passes in; the
+ *           core takes its own block references on entries that it keeps.
+ * Lifetime: a ready's arrays stay valid until the next raft_step.
+ * Thread:   one at a time. No clock, no I/O, no allocation, no chance but options.seed.
+ * Bounds:   raft_memory_bytes(options), fixed at open. window_entries_max and window_bytes_max
+ *           bound the entries in memory: past them a proposal gets RAFT_E_FULL, and an append
+ *           from a leader is answered "no room" and sent again later.
+ * Order:    nothing that may leave only after a sync is handed out before it: the core itself
+ *           keeps granted votes and append acknowledgements until RAFT_EV_DURABLE covers them
+ *           (I1, thesis §3.8), so everything in ready.messages may be sent at once.
+ */
+#ifndef RAFT_RAFT_H
+#define RAFT_RAFT_H
+
+#include "raft/types.h"
+
+struct raft;
+
+#define RAFT_ERRORS(X)                                                            \
+    X(RAFT_OK, "ok")                                                              \
+    X(RAFT_E_NOT_LEADER, "not the leader")                                        \
+    X(RAFT_E_FULL, "too many entries wait to be committed or applied; try again") \
+    X(RAFT_E_OPTIONS, "options out of bounds")                                    \
+    X(RAFT_E_STATE, "persisted state contradicts itself")                         \
+    X(RAFT_E_MESSAGE, "message with impossible contents")
+
+#define RAFT_ENUM_ENTRY(name, text) name,
+enum raft_err { RAFT_ERRORS(RAFT_ENUM_ENTRY) };
+#undef RAFT_ENUM_ENTRY
+
+const char *raft_strerror(enum raft_err err);
+
+/* ---- messages between members ---- */
+
+enum raft_msg_type {
+    RAFT_MSG_VOTE = 1, /* RequestVote (Raft §5.2), or its pre-vote form (thesis §9.6) */
+    RAFT_MSG_VOTE_RESULT = 2,
+    RAFT_MSG_APPEND = 3, /* AppendEntries with entries, or a probe without (Raft §5.3) */
+    RAFT_MSG_APPEND_RESULT = 4,
+    RAFT_MSG_HEARTBEAT = 5, /* keeps leadership, carries ReadIndex rounds (thesis §6.4) */
+    RAFT_MSG_HEARTBEAT_RESULT = 6,
+    RAFT_MSG_READ_INDEX = 7, /* a follower asks for a read index (thesis §6.4.1) */
+    RAFT_MSG_READ_INDEX_RESULT = 8,
+};
+
+struct raft_msg_vote {
+    bool pre_vote;        /* asks only whether a vote would be granted; `term` is the next one */
+    bool leader_is_dead;  /* sees past leader stickiness: the leader's process is known dead */
+    struct raft_pos last; /* of the candidate's log */
+};
+
+struct raft_msg_vote_result {
+    bool pre_vote;
+    bool granted;
+};
+
+struct raft_msg_append {
+    struct raft_pos prev;
+    uint64_t commit;
+    const struct raft_entry *entries; /* consecutive, prev.index + 1 the first; may be NULL */
+    uint32_t entry_count;
+};
+
+struct raft_msg_append_result {
+    bool rejected;
+    bool no_room;           /* rejected only because the window is full: send again later */
+    uint64_t match;         /* accepted: the log equals the leader's up to here, durably */
+    uint64_t rejected_prev; /* rejected: the prev.index that did not match */
+    struct raft_pos hint;   /* rejected: the last own position that could match (Raft §5.3, end) */
+    uint64_t room_bytes;    /* what this member can still take in, for the leader's admission */
+};
+
+struct raft_msg_heartbeat {
+    uint64_t commit;     /* already limited to what the receiver is known to have */
+    uint64_t round;      /* echoed: whoever echoes round n confirms the leader for all up to n */
+    uint64_t keep_index; /* log entries from here on may still be needed by a member */
+    struct raft_state_hash state; /* the leader's, at some applied index (I5) */
+};
+
+struct raft_msg_heartbeat_result {
+    uint64_t round;
+    struct raft_state_hash state; /* the follower's */
+    uint64_t room_bytes;
+};
+
+struct raft_msg_read_index {
+    uint64_t context; /* the asking member's own number */
+};
+
+struct raft_msg_read_index_result {
+    uint64_t context;
+    uint64_t index;
+    bool refused; /* not the leader, or deposed meanwhile: ask again */
+};
+
+struct raft_msg {
+    enum raft_msg_type type;
+    uint64_t from;
+    uint64_t to;
+    uint64_t term;
+    union {
+        struct raft_msg_vote vote;
+        struct raft_msg_vote_result vote_result;
+        struct raft_msg_append append;
+        struct raft_msg_append_result append_result;
+        struct raft_msg_heartbeat heartbeat;
+        struct raft_msg_heartbeat_result heartbeat_result;
+        struct raft_msg_read_index read_index;
+        struct raft_msg_read_index_result read_index_result;
+    };
+};
+
+/* ---- events: what may happen to the core ---- */
+
+enum raft_event_type {
+    RAFT_EV_TICK,        /* ready.deadline_ms has come, or nothing special: time passes */
+    RAFT_EV_MESSAGE,     /* from a member; RAFT_E_MESSAGE when it is impossible, nothing changed */
+    RAFT_EV_PROPOSE,     /* new entries at raft_next_pos(); leader only */
+    RAFT_EV_DURABLE,     /* all that readies up to persist_seq asked to persist is durable here */
+    RAFT_EV_APPLIED,     /* the state machine has applied up to applied.index */
+    RAFT_EV_FLUSHED,     /* the log store holds up to flushed_index: memory may drop them */
+    RAFT_EV_READ,        /* this node wants a linearizable read point (I11) */
+    RAFT_EV_FETCHED,     /* answers ready.fetches: entries that had left memory */
+    RAFT_EV_LINK,        /* the link to a member came up or went down */
+    RAFT_EV_LEADER_DEAD, /* the leader's process has died: its port refuses, or another
+                            incarnation answers. Never a mere reset. Clears stickiness. */
+};
+
+struct raft_event {
+    enum raft_event_type type;
+    uint64_t now_ms; /* never below an earlier event's */
+    union {
+        struct raft_msg message;
+        struct {
+            const struct raft_entry *entries; /* positions as raft_next_pos said */
+            uint32_t entry_count;
+        } propose;
+        uint64_t persist_seq;
+        struct raft_state_hash applied;
+        uint64_t flushed_index;
+        struct {
+            uint64_t context; /* the caller's number, larger than all before it */
+        } read;
+        struct {
+            uint64_t member;
+            uint64_t first_index;             /* as asked */
+            const struct raft_entry *entries; /* NULL with count 0: no longer in the log store */
+            uint32_t entry_count;
+        } fetched;
+        struct {
+            uint64_t member;
+            bool up;
+        } link;
+    };
+};
+
+/* ---- effects: what the caller does now, in any order but for what is said ---- */
+
+enum raft_role { RAFT_FOLLOWER, RAFT_PRE_CANDIDATE, RAFT_CANDIDATE, RAFT_LEADER };
+
+struct raft_status {
+    enum raft_role role;
+    uint64_t term;
+    uint64_t leader; /* 0: unknown */
+};
+
+/* A read point that was asked for: serve the read once applied >= index. When refused there was
+ * no leader to confirm it within an election timeout, or it changed: ask again or give up. */
+struct raft_read_result {
+    uint64_t context;
+    uint64_t index;
+    bool refused;
+};
+
+/* Entries for a member that have left memory: read them from the log store by a job, then
+ * RAFT_EV_FETCHED. At most one a member is out at a time. */
+struct raft_fetch {
+    uint64_t member;
+    uint64_t first_index;
+    uint32_t bytes_max; /* at least one entry, whatever its size */
+};
+
+struct raft_ready {
+    /* To the journal, in one write; then RAFT_EV_DURABLE with persist_seq. 0: nothing to
+     * persist. Entries that start at or below earlier ones replace these and all after them. */
+    uint64_t persist_seq;
+    bool hard_changed;           /* term or vote changed: must be in that write (I2) */
+    struct raft_hard_state hard; /* as of this event, by value */
+    struct raft_range persist;   /* raft_entry_at gives them */
+
+    const struct raft_msg *messages; /* may leave now */
+    uint32_t message_count;
+
+    struct raft_range committed; /* newly to apply: committed, and durable here (I3) */
+
+    const struct raft_read_result *reads;
+    uint32_t read_count;
+
+    const struct raft_fetch *fetches;
+    uint32_t fetch_count;
+
+    bool status_changed;
+    struct raft_status status;
+
+    uint64_t deadline_ms; /* wake me with RAFT_EV_TICK at the latest then */
+};
+
+/* ---- life ---- */
+
+struct raft_options {
+    uint64_t id;
+    uint64_t seed;                  /* election jitter */
+    uint32_t election_timeout_ms;   /* [50, 50000]; real ones are drawn from [1, 2) times this */
+    uint32_t heartbeat_ms;          /* > 0, election_timeout_ms at least 5 times this */
+    uint32_t window_entries_max;    /* power of two */
+    uint64_t window_bytes_max;      /* of entries in memory that cannot be dropped */
+    uint64_t window_bytes_keep;     /* of older ones kept for slow followers; <= window_bytes_max */
+    uint64_t uncommitted_bytes_max; /* a leader's proposals wait past it; <= window_bytes_max */
+    uint32_t append_bytes_max;      /* of entries in one message (one entry may exceed it) */
+    uint32_t inflight_max;          /* appends under way to a member, [1, 1024] */
+    uint64_t inflight_bytes_max;    /* their entries' bytes */
+    bool pre_vote;
+};
+
+/* What was persisted. Entries above log_start follow by raft_restore_entry. */
+struct raft_start {
+    struct raft_hard_state hard;
+    struct raft_config config;
+    struct raft_pos log_start; /* the log store begins after it; {0, 0}: from the beginning */
+    struct raft_pos flushed;   /* applied and in the log store: these entries need not be in
+                                  memory, their terms come from term_starts */
+    const struct raft_term_start *term_starts; /* of (log_start, flushed], ascending */
+    uint32_t term_start_count;
+    uint64_t now_ms;
+};
+
+/* RAFT_E_OPTIONS when a knob is out of bounds; 0 bytes likewise. */
+size_t raft_memory_bytes(const struct raft_options *options);
+
+/* In the caller's memory of raft_memory_bytes, aligned as malloc aligns. No effects. */
+enum raft_err raft_open(struct raft **ret_r, void *memory, const struct raft_options *options,
+                        const struct raft_start *start) __attribute__((warn_unused_result));
+
+/* After open, before the first step: the entries after start.flushed, in order, all durable. */
+enum raft_err raft_restore_entry(struct raft *r, const struct raft_entry *entry)
+    __attribute__((warn_unused_result));
+
+/* Drops the references it holds; the memory is the caller's. NULL is fine. */
+void raft_close(struct raft *r);
+
+/* Until it is told to vote, a node answers nothing and starts no election: a blank disk has no
+ * voice (I7a), nor has one that awaits repair (I7). Starts as `false`. */
+void raft_set_voice(struct raft *r, bool has_voice);
+
+/* One event. Anything but RAFT_OK means: refused, nothing changed, *ret_ready is empty. */
+enum raft_err raft_step(struct raft *r, const struct raft_event *event,
+                        struct raft_ready *ret_ready) __attribute__((warn_unused_result));
+
+/* ---- queries: no effects ---- */
+
+/* NULL when it is not in memory. Valid until the next raft_step. */
+const struct raft_entry *raft_entry_at(const struct raft *r, uint64_t index);
+
+/* Where the next proposal goes: {own term, last + 1}. Meaningful on a leader. */
+struct raft_pos raft_next_pos(const struct raft *r);
+
+struct raft_status raft_status(const struct raft *r);
+struct raft_pos raft_last_pos(const struct raft *r);
+uint64_t raft_commit_index(const struct raft *r);
+
+/* 0 when unknown: before log_start or after the last. */
+uint64_t raft_term_at(const struct raft *r, uint64_t index);
+
+/* The terms of (log_start, up_to]: what a flush writes beside the log. At most count_max, the
+ * newest ones; returns how many. */
+uint32_t raft_term_starts(const struct raft *r, uint64_t up_to, struct raft_term_start *ret_starts,
+                          uint32_t count_max);
+
+/* Entries from here on may still be needed by some member: the log store keeps them. On a
+ * follower it is what the leader last said. */
+uint64_t raft_keep_index(const struct raft *r);
+
+/* Leader only: how far a member is, for status and metrics. False when it is no member. */
+struct raft_member_progress {
+    uint64_t match;
+    bool active; /* heard from within an election timeout */
+};
+bool raft_member_progress(const struct raft *r, uint64_t member,
+                          struct raft_member_progress *ret_progress);
+
+/* Walks everything and ASSERTs: for tests and the simulator, after each step. */
+void raft_check_invariants(const struct raft *r);
+
+#endif

@@ -1,0 +1,139 @@
+/* grpc.h: a gRPC server over HTTP/2 (nghttp2 sessions on struct io).
+ *
+ * Sources: the gRPC project's PROTOCOL-HTTP2 text (framing, grpc-timeout, status trailers,
+ * percent-encoding) and statuscodes; RFC 9113.
+ *
+ * A call is one stream. The server decodes its framing, bounds its size, watches its deadline,
+ * and hands each request message to the method's handler. The handler answers at once or later
+ * with grpc_call_send and grpc_call_finish (or grpc_call_reply, both at once).
+ *
+ * Owner:    the server owns the calls. A handler may keep the pointer until it has called finish,
+ *           or until its on_gone ran (client cancelled, deadline passed, connection lost):
+ *           exactly one of these ends each call, and after it the pointer is dead.
+ * Lifetime: a message slice is valid during the handler's call alone, unless it is copied to
+ *           the call's arena. What is sent is copied before the function returns.
+ * Thread:   the loop's. Responses gather during a turn and leave at grpc_server_flush.
+ * Bounds:   options; every cap has a counter in grpc_counters and an answer: a connection past
+ *           connection_count_max is closed at once, a stream past stream_count_max refused, a
+ *           message past message_bytes_max gets RESOURCE_EXHAUSTED, a client that does not read
+ *           is no longer read from, and closed after write_stall_ms.
+ * Errors:   bad bytes end their own connection (GOAWAY where HTTP/2 allows), nothing else.
+ */
+#ifndef RPC_GRPC_H
+#define RPC_GRPC_H
+
+#include "base/arena.h"
+#include "base/io.h"
+
+enum grpc_status {
+    GRPC_OK = 0,
+    GRPC_CANCELLED = 1,
+    GRPC_UNKNOWN = 2,
+    GRPC_INVALID_ARGUMENT = 3,
+    GRPC_DEADLINE_EXCEEDED = 4,
+    GRPC_NOT_FOUND = 5,
+    GRPC_ALREADY_EXISTS = 6,
+    GRPC_PERMISSION_DENIED = 7,
+    GRPC_RESOURCE_EXHAUSTED = 8,
+    GRPC_FAILED_PRECONDITION = 9,
+    GRPC_ABORTED = 10,
+    GRPC_OUT_OF_RANGE = 11,
+    GRPC_UNIMPLEMENTED = 12,
+    GRPC_INTERNAL = 13,
+    GRPC_UNAVAILABLE = 14,
+    GRPC_DATA_LOSS = 15,
+    GRPC_UNAUTHENTICATED = 16,
+};
+
+struct grpc_server;
+struct grpc_call;
+
+/* Metadata that the services know by name; views that live as long as the call. */
+struct grpc_metadata {
+    struct slice authorization; /* the token; empty: none */
+    bool has_leader;            /* "hasleader: true": refuse when there is no leader */
+};
+
+struct grpc_method {
+    const char *path;    /* "/etcdserverpb.KV/Put" */
+    bool client_streams; /* more than one request message may come */
+    /* One request message. May finish the call. */
+    void (*on_message)(void *owner, struct grpc_call *call, struct slice message);
+    /* The client will send no more (client_streams alone). May be NULL otherwise. */
+    void (*on_half_close)(void *owner, struct grpc_call *call);
+};
+
+struct grpc_options {
+    struct io *io;                     /* borrowed */
+    const struct grpc_method *methods; /* borrowed, ordered by path (strcmp) */
+    size_t method_count;
+    void *owner; /* the handlers' first argument */
+    uint32_t connection_count_max;
+    uint32_t stream_count_max;         /* of a connection, announced in SETTINGS */
+    uint32_t message_bytes_max;        /* of a request message */
+    const char *message_too_large;     /* the status text past it */
+    uint64_t request_bytes_max;        /* of all request messages being received, all connections */
+    uint64_t connection_out_bytes_max; /* waiting to be sent; past it reading pauses */
+    uint32_t write_stall_ms;           /* no byte accepted for so long: closed */
+    uint32_t keepalive_min_ms;         /* pings more often than that: too_many_pings (etcd: 5 s) */
+    uint32_t keepalive_interval_ms;    /* idle connections are pinged (etcd: 2 h); 0: never */
+    uint32_t keepalive_timeout_ms;     /* and closed without an answer in time (etcd: 20 s) */
+};
+
+struct grpc_counters {
+    uint64_t connections_accepted;
+    uint64_t connections_open;
+    uint64_t connections_refused; /* at the cap */
+    uint64_t connections_broken;  /* bad bytes, or not HTTP/2 */
+    uint64_t connections_stalled; /* write_stall_ms */
+    uint64_t calls_started;
+    uint64_t calls_open;
+    uint64_t calls_too_large;
+    uint64_t calls_refused; /* request_bytes_max, stream_count_max */
+    uint64_t calls_gone;    /* cancelled, deadline, connection lost */
+    uint64_t received_bytes;
+    uint64_t sent_bytes;
+};
+
+enum grpc_err { GRPC_SERVER_OK, GRPC_SERVER_E_NOMEM, GRPC_SERVER_E_OPTIONS };
+
+enum grpc_err grpc_server_open(struct grpc_server **ret_s, const struct grpc_options *options)
+    __attribute__((warn_unused_result));
+
+/* Accepts on one more address; *ret_bound says which port 0 became. 0 or -errno. */
+int grpc_server_listen(struct grpc_server *s, const struct io_addr *addr,
+                       struct io_addr *ret_bound);
+
+/* What gathered in this turn leaves. Called by the owner at the end of each turn. */
+void grpc_server_flush(struct grpc_server *s);
+
+const struct grpc_counters *grpc_server_counters(const struct grpc_server *s);
+
+/* Stops accepting, sends GOAWAY, lets open calls finish until the deadline, then closes all.
+ * `fn` runs when nothing is left; the server is gone then. */
+void grpc_server_close(struct grpc_server *s, uint32_t grace_ms, void (*fn)(void *owner),
+                       void *owner);
+
+/* ---- a call ---- */
+
+/* Freed with the call; bounded by a few times message_bytes_max. */
+struct arena *grpc_call_arena(struct grpc_call *call);
+
+const struct grpc_metadata *grpc_call_metadata(const struct grpc_call *call);
+
+/* The client's, as now_ms counts; UINT64_MAX: none. The server itself ends calls that pass it. */
+uint64_t grpc_call_deadline_ms(const struct grpc_call *call);
+
+/* Whoever keeps the call beyond on_message registers here. */
+void grpc_call_on_gone(struct grpc_call *call, void (*fn)(void *owner, struct grpc_call *call),
+                       void *owner);
+
+/* One response message: room for size bytes, which the caller fills before anything else happens
+ * to the call; so a message is packed where it is sent from. NULL: out of memory or over
+ * message_response_bytes_max (2 GiB): finish the call with an error. */
+uint8_t *grpc_call_send(struct grpc_call *call, size_t size);
+
+/* Ends it. text: the status message, any bytes (percent-encoded on the wire); NULL with GRPC_OK. */
+void grpc_call_finish(struct grpc_call *call, enum grpc_status status, const char *text);
+
+#endif

@@ -1,0 +1,127 @@
+/* peer.h: the links between members: framed messages, one connection in each direction.
+ *
+ * Each node dials every other member and sends on what it dialled; what it accepts it receives
+ * from (and answers the handshake on). A frame is a fixed header with version, lengths and an
+ * XXH3 checksum (rpc/peer_frame.h), a holdfastpb.PeerMessage, and for appends and forwards an
+ * attachment: bytes as they stand in the log.
+ *
+ * The first frame each way is a Hello: protocol version, cluster, both members, incarnation of
+ * the disk (I7a), process. The owner judges it in on_hello; a refusal travels back as text.
+ *
+ * Owner:    the caller. Received messages and their entries are valid during the callback;
+ *           entries' blocks may be referenced to keep them (no copy).
+ * Thread:   the loop's. Frames gather during a turn and leave at peer_net_flush.
+ * Bounds:   out_bytes_max waiting per member: at the cap the oldest append is dropped (Raft sends
+ *           it again), then the new message. frame_bytes_max per frame. Back-off of reconnects
+ *           backoff_min_ms .. backoff_max_ms, doubled each time, with jitter.
+ * Errors:   anything malformed, of another cluster or version: counted, connection closed.
+ */
+#ifndef RPC_PEER_H
+#define RPC_PEER_H
+
+#include "base/io.h"
+#include "raft/raft.h"
+
+enum { PEER_PROTOCOL_VERSION = 1, PEER_INCARNATION_BYTES = 16, PEER_REFUSAL_BYTES_MAX = 512 };
+
+struct peer_net;
+
+/* What a Hello says of its sender. */
+struct peer_hello {
+    uint64_t cluster_id;
+    uint64_t member_id;
+    uint64_t to_member_id;
+    uint8_t incarnation[PEER_INCARNATION_BYTES];
+    uint8_t process[PEER_INCARNATION_BYTES];
+    struct slice initial_cluster_hash;
+    uint32_t feature_level_max;
+    struct slice server_version;
+};
+
+/* A write on its way from a follower to the leader. */
+struct peer_forward {
+    uint64_t request_id;
+    uint64_t auth_revision;
+    struct slice user;
+    struct slice command; /* an encoded holdfastpb.Command */
+};
+
+enum peer_refusal { PEER_REFUSED_NOT_LEADER = 1, PEER_REFUSED_BUSY = 2 };
+
+struct peer_handlers {
+    void *owner;
+    /* A member introduces itself on a connection that either side dialled. NULL accepts it; else
+     * the text goes back as the refusal and the connection closes. */
+    const char *(*on_hello)(void *owner, const struct peer_hello *hello);
+    /* It refused us, and says why. The link dials again after a back-off. */
+    void (*on_refused)(void *owner, uint64_t member, struct slice why);
+    /* Our own dialled connection to the member is through the handshake, or lost. */
+    void (*on_link)(void *owner, uint64_t member, bool up);
+    /* Dialling was refused by the member's host, or another process answers than before: its
+     * process has died. Never after a mere reset or time-out. */
+    void (*on_process_dead)(void *owner, uint64_t member);
+    void (*on_raft)(void *owner, const struct raft_msg *msg);
+    /* An encoded holdfastpb.Formation (I7a). */
+    void (*on_formation)(void *owner, uint64_t member, struct slice formation);
+    void (*on_forward)(void *owner, uint64_t member, const struct peer_forward *forward);
+    void (*on_forward_refused)(void *owner, uint64_t member, uint64_t request_id,
+                               enum peer_refusal why);
+};
+
+struct peer_options {
+    struct io *io;
+    struct peer_hello self; /* to_member_id is filled in for each; slices borrowed */
+    struct peer_handlers handlers;
+    uint32_t members_max;
+    uint64_t out_bytes_max; /* per member */
+    uint32_t frame_bytes_max;
+    uint32_t backoff_min_ms;
+    uint32_t backoff_max_ms;
+    uint32_t handshake_timeout_ms;
+};
+
+struct peer_counters {
+    uint64_t frames_sent;
+    uint64_t frames_received;
+    uint64_t sent_bytes;
+    uint64_t received_bytes;
+    uint64_t frames_dropped; /* out_bytes_max */
+    uint64_t frames_bad;     /* malformed, checksum, unknown version */
+    uint64_t hellos_refused; /* by on_hello, or another cluster's */
+    uint64_t connects;
+};
+
+enum peer_err { PEER_OK, PEER_E_NOMEM, PEER_E_FULL, PEER_E_ADDRESS };
+
+enum peer_err peer_net_open(struct peer_net **ret_net, const struct peer_options *options)
+    __attribute__((warn_unused_result));
+
+int peer_net_listen(struct peer_net *net, const struct io_addr *addr, struct io_addr *ret_bound);
+
+/* Starts dialling. urls: "http://host:port", tried in turn; copied. */
+enum peer_err peer_net_add(struct peer_net *net, uint64_t member, const char *const *urls,
+                           size_t url_count) __attribute__((warn_unused_result));
+void peer_net_remove(struct peer_net *net, uint64_t member);
+
+bool peer_net_is_up(const struct peer_net *net, uint64_t member);
+
+/* Dials again now rather than after the back-off. */
+void peer_net_hurry(struct peer_net *net, uint64_t member);
+
+/* Queue for msg->to; everything is copied. Silently dropped while the link is down. */
+void peer_net_send_raft(struct peer_net *net, const struct raft_msg *msg);
+void peer_net_send_formation(struct peer_net *net, uint64_t member, struct slice formation);
+/* False when it could not be queued: the caller tells its client. */
+bool peer_net_send_forward(struct peer_net *net, uint64_t member,
+                           const struct peer_forward *forward);
+void peer_net_send_forward_refused(struct peer_net *net, uint64_t member, uint64_t request_id,
+                                   enum peer_refusal why);
+
+void peer_net_flush(struct peer_net *net);
+
+const struct peer_counters *peer_net_counters(const struct peer_net *net);
+
+/* `fn` runs when all connections are gone; it may run inside the call. */
+void peer_net_close(struct peer_net *net, void (*fn)(void *owner), void *owner);
+
+#endif

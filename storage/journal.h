@@ -1,0 +1,120 @@
+/* journal.h: the durable front of the log: a ring of pre-written segments, one sync a batch.
+ *
+ * A write (batch) carries the hard state and consecutive canonical entries (proto/entry.h) and
+ * becomes durable as a whole. An entry whose index is at or below earlier ones replaces these and
+ * all after them. LMDB takes the entries over later; journal_release then frees the segments.
+ *
+ * On disk (journal_format.h has the offsets): each segment has a header {magic, format, cluster,
+ * incarnation, generation}; each batch begins at a multiple of JOURNAL_ALIGN_BYTES with {magic,
+ * format, write number, generation, hard state, position before its first entry, the write
+ * number known durable when it was submitted, sizes, the previous batch's checksum, its own
+ * checksum}. Beside the segments: two slots that repeat term and vote (synced before the write
+ * that changes them completes), and two slots that say how far the journal is durable (written
+ * lazily after a sync).
+ *
+ * Owner:    the caller keeps the entries' bytes alive until the write completes.
+ * Lifetime: open .. close, with no write in flight.
+ * Thread:   the loop's. Only journal_open blocks; making segments is a job.
+ * Bounds:   one write in flight. Segments: options.segment_count_max; past it JOURNAL_E_FULL.
+ * Errors:   JOURNAL_E_IO is final: stop the node, never retry (I6).
+ */
+#ifndef STORAGE_JOURNAL_H
+#define STORAGE_JOURNAL_H
+
+#include "base/io.h"
+#include "raft/types.h"
+
+#define JOURNAL_ERRORS(X)                                                              \
+    X(JOURNAL_OK, "ok")                                                                \
+    X(JOURNAL_E_NOMEM, "out of memory")                                                \
+    X(JOURNAL_E_IO, "the journal cannot be read or written")                           \
+    X(JOURNAL_E_NOSPACE, "no room on the disk for the journal")                        \
+    X(JOURNAL_E_FULL, "all journal segments are in use until a flush frees them")      \
+    X(JOURNAL_E_TOO_LARGE, "a batch does not fit in a journal segment")                \
+    X(JOURNAL_E_VERSION, "the journal was written by a newer version of this program") \
+    X(JOURNAL_E_FOREIGN, "the journal belongs to another cluster or data directory")   \
+    X(JOURNAL_E_CORRUPT, "the journal is damaged below what was known durable")
+
+#define JOURNAL_ENUM_ENTRY(name, text) name,
+enum journal_err { JOURNAL_ERRORS(JOURNAL_ENUM_ENTRY) };
+#undef JOURNAL_ENUM_ENTRY
+
+const char *journal_strerror(enum journal_err err);
+
+struct journal;
+
+struct journal_options {
+    struct io *io;              /* borrowed, outlives the journal */
+    int dir_fd;                 /* borrowed: the data directory; "journal" below it is made */
+    uint64_t segment_bytes;     /* multiple of JOURNAL_ALIGN_BYTES, [64 KiB, 1 GiB] */
+    uint32_t segment_count_max; /* [3, 1024] */
+    uint64_t cluster_id;
+    struct slice incarnation; /* 16 bytes, of the data directory */
+    bool direct;              /* O_DIRECT rather than the page cache */
+};
+
+enum { JOURNAL_ALIGN_BYTES = 4096 };
+
+/* What open found. Entries are those after `flushed` that are to be replayed, in order. */
+struct journal_recovery {
+    struct raft_hard_state hard; /* the newest of batches and slots; zero on a blank journal */
+    struct raft_entry *entries;  /* positions, types and bytes; each holds a block reference */
+    size_t entry_count;
+    uint64_t torn_bytes; /* dropped at the end, never acknowledged; 0: a clean end */
+    char detail[160];    /* with an error: what is damaged, where, for the operator */
+};
+
+/* Blocking. `flushed` is where LMDB's log ends: entries up to it are skipped, later ones must
+ * continue it in index and agree in term. Before it returns JOURNAL_OK everything that was read
+ * is synced again (I6): it may have been in a cache alone. JOURNAL_E_CORRUPT, _VERSION, _FOREIGN
+ * leave the files as they are; ret_recovery->detail says where. */
+enum journal_err journal_open(struct journal **ret_j, const struct journal_options *options,
+                              struct raft_pos flushed, struct journal_recovery *ret_recovery)
+    __attribute__((warn_unused_result));
+
+/* Frees what a recovery holds. */
+void journal_recovery_done(struct journal_recovery *recovery);
+
+struct journal_batch {
+    struct raft_hard_state hard;
+    struct raft_pos prev;             /* of the entry before the first; ignored without entries */
+    const struct slice *entries;      /* canonical bytes, consecutive indexes */
+    const struct raft_pos *positions; /* of the entries */
+    uint32_t entry_count;             /* may be 0: the hard state alone */
+};
+
+typedef void journal_done_fn(void *owner, enum journal_err err);
+
+/* Begins the one write; `fn` runs when the batch and (if term or vote changed) the hard-state
+ * slot are durable, or failed. JOURNAL_E_FULL, _TOO_LARGE: nothing began. */
+enum journal_err journal_write(struct journal *j, const struct journal_batch *batch,
+                               journal_done_fn *fn, void *owner)
+    __attribute__((warn_unused_result));
+
+bool journal_is_writing(const struct journal *j);
+
+/* Entry bytes that a batch of entry_count entries takes beside them, rounded up: for the caller's
+ * splitting of large batches. */
+uint64_t journal_batch_bytes_max(const struct journal *j);
+
+/* LMDB durably holds everything up to index: segments that cover no more than that are free (I4).
+ * Starts a job that makes the next segment when few are ready. */
+void journal_release(struct journal *j, uint64_t flushed_index);
+
+/* For flow control and status. room_bytes: what can still be written before a flush must free
+ * something. oldest_index: of the first entry that the oldest segment in use still covers; when
+ * room is short although that is flushed, the caller writes its live tail again. */
+struct journal_usage {
+    uint64_t room_bytes;
+    uint64_t size_bytes;    /* on disk, all segments */
+    uint64_t written_bytes; /* since open, headers and padding included */
+    uint64_t write_count;
+    uint32_t segments_in_use;
+};
+struct journal_usage journal_usage(const struct journal *j);
+
+/* Ends jobs and closes the files; no write is in flight. `fn` runs when it is gone (a segment may
+ * be being made); it may run inside the call. NULL is fine: then fn runs at once. */
+void journal_close(struct journal *j, void (*fn)(void *owner), void *owner);
+
+#endif

@@ -1,0 +1,43 @@
+/* memtable.h: the changes since the last flush, ordered by key, then newest revision first.
+ *
+ * Insert-only: nothing in it is changed or removed, and it is freed whole. Beside the order by
+ * key it remembers the order of insertion, which is the order of revisions.
+ * Owner:  counted references; memtable_new gives the first. References are the loop's business.
+ * Thread: one writer (the loop); readers on other threads need no lock, while somebody holds a
+ *         reference for them: what was inserted before they began is seen, later things may be.
+ * Bounds: the caller looks at memtable_bytes and freezes it in time; inserting fails only
+ *         without memory, and then the node stops.
+ */
+#ifndef STORAGE_MEMTABLE_H
+#define STORAGE_MEMTABLE_H
+
+#include "storage/record.h"
+
+struct memtable;
+struct memtable_node; /* one record; lives as long as its memtable */
+
+struct memtable *memtable_new(void);
+struct memtable *memtable_ref(struct memtable *m);
+void memtable_unref(struct memtable *m); /* NULL is fine */
+
+/* Copies the record. Revisions ascend from call to call. False without memory. */
+bool memtable_insert(struct memtable *m, const struct kv_record *record)
+    __attribute__((warn_unused_result));
+
+size_t memtable_bytes(const struct memtable *m); /* memory held */
+size_t memtable_count(const struct memtable *m);
+
+/* The first node at or after (key, revision): of `key` the newest with mod.main <= revision, else
+ * of the next key its newest. NULL at the end. */
+const struct memtable_node *memtable_seek(const struct memtable *m, struct slice key,
+                                          int64_t revision);
+const struct memtable_node *memtable_next(const struct memtable_node *node);
+
+/* Views into the memtable: the value is loaded. */
+struct kv_record memtable_record(const struct memtable_node *node);
+
+/* In order of insertion: NULL starts; NULL ends. */
+const struct memtable_node *memtable_next_inserted(const struct memtable *m,
+                                                   const struct memtable_node *node);
+
+#endif

@@ -1,0 +1,41 @@
+/* rev_tree.h: the `rev` tree: (revision, sub, chunk) -> the whole record, append-only.
+ *
+ *   LMDB key:  revision (8, BE) | sub (4, BE) | chunk (4, BE)
+ *   chunk 0:   format (1) | flags (1: tombstone) | 2 zero | key bytes (4) | value bytes (4) |
+ *              create revision (8) | version (8) | lease (8) | sum (8) | key | value ...
+ *   A row holds at most REV_TREE_CHUNK_BYTES, within one page; key and value go on in chunk 1, ...
+ *
+ * Internal to storage/. Thread: that of the transaction. Errors: store_err.
+ */
+#ifndef STORAGE_REV_TREE_H
+#define STORAGE_REV_TREE_H
+
+#include <lmdb.h>
+
+#include "storage/record.h"
+#include "storage/store.h"
+
+enum { REV_TREE_CHUNK_BYTES = 4080 };
+
+enum store_err rev_tree_open(MDB_txn *txn, MDB_dbi *ret_dbi) __attribute__((warn_unused_result));
+
+/* Revisions ascend from put to put; the same record again changes nothing. */
+enum store_err rev_tree_put(MDB_txn *txn, MDB_dbi dbi, const struct kv_record *record)
+    __attribute__((warn_unused_result));
+
+/* The record at mod, key and value loaded and the sum verified: views into the map when it is one
+ * row, copies in the arena otherwise. STORE_E_CORRUPT also when it is absent: the key tree said
+ * that it is there. */
+enum store_err rev_tree_get(MDB_txn *txn, MDB_dbi dbi, struct kv_revision mod, struct arena *arena,
+                            struct kv_record *ret_record) __attribute__((warn_unused_result));
+
+/* The first record at or after mod, likewise; *ret_found is false at the end. */
+enum store_err rev_tree_next(MDB_txn *txn, MDB_dbi dbi, struct kv_revision mod, struct arena *arena,
+                             struct kv_record *ret_record, bool *ret_found)
+    __attribute__((warn_unused_result));
+
+/* All chunks of the record at mod; an absent one is fine. */
+enum store_err rev_tree_remove(MDB_txn *txn, MDB_dbi dbi, struct kv_revision mod)
+    __attribute__((warn_unused_result));
+
+#endif
