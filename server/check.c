@@ -194,8 +194,7 @@ static enum etcd_error collect_branch(Etcdserverpb__RequestOp **ops, size_t coun
 
 /* Plain puts and deletes of one branch, all against all, in one sort: without this a branch of n
  * operations would sort n times. */
-static bool plain_changes_collide(Etcdserverpb__RequestOp **ops, size_t count,
-                                  struct arena *arena)
+static bool plain_changes_collide(Etcdserverpb__RequestOp **ops, size_t count, struct arena *arena)
 {
     struct change_list l = { .arena = arena };
     for (size_t i = 0; i < count; i++) {

@@ -38,4 +38,3 @@ int key_range_end_compare(const struct key_range *a, const struct key_range *b)
     /* A point's end is part of it. */
     return order != 0 ? order : a->is_point - b->is_point;
 }
-

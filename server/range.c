@@ -60,6 +60,15 @@ static bool request_is_in_walk_order(const Etcdserverpb__RangeRequest *r)
            r->sort_order == ETCDSERVERPB__RANGE_REQUEST__SORT_ORDER__ASCEND;
 }
 
+/* Whether the limit already holds while walking. Without an order it does, whatever the target:
+ * the first keys are what is then sorted (etcd: rangeLimit). */
+static bool request_limits_walk(const Etcdserverpb__RangeRequest *r)
+{
+    return !request_has_filters(r) &&
+           (r->sort_order == ETCDSERVERPB__RANGE_REQUEST__SORT_ORDER__NONE ||
+            request_is_in_walk_order(r));
+}
+
 static bool request_takes(const Etcdserverpb__RangeRequest *r, const struct kv_record *record)
 {
     if (r->max_mod_revision != 0 && record->mod.main > r->max_mod_revision)
@@ -159,8 +168,8 @@ static enum range_outcome gather_point(struct range_context *c, struct gathering
     struct kv_record record;
     bool found;
     bool want_value = request_needs_values(r) && !r->count_only;
-    enum kv_err err = kv_view_get(c->view, slice_of_pb(r->key), revision, want_value, c->arena,
-                                  &record, &found);
+    enum kv_err err =
+        kv_view_get(c->view, slice_of_pb(r->key), revision, want_value, c->arena, &record, &found);
     if (err != KV_OK)
         return fail(err, ret_kv_err);
     if (!found)
@@ -190,7 +199,7 @@ static enum range_outcome gather_record(struct range_context *c, struct gatherin
 static enum range_outcome walk(struct range_context *c, struct gathering *g,
                                struct kv_cursor *cursor, enum kv_err *ret_kv_err)
 {
-    for (uint64_t steps = 0;; steps++) {
+    for (;;) {
         struct kv_record record;
         bool found;
         enum kv_err err = kv_cursor_next(cursor, &record, &found);
@@ -198,8 +207,9 @@ static enum range_outcome walk(struct range_context *c, struct gathering *g,
             return fail(err, ret_kv_err);
         if (!found)
             return RANGE_DONE;
-        if (steps >= c->steps_max)
+        if (c->steps_max == 0)
             return RANGE_TOO_LONG;
+        c->steps_max--;
         g->total++;
         if (g->request->count_only || g->count >= g->wanted || !request_takes(g->request, &record))
             continue;
@@ -273,17 +283,15 @@ enum range_outcome range_execute(struct range_context *context,
     *ret_error = revision_check(context, &revision);
     if (*ret_error != ETCD_OK)
         return RANGE_REFUSED;
-    bool in_walk_order = request_is_in_walk_order(request);
     struct gathering g = { .request = request, .wanted = SIZE_MAX };
-    /* One more than the limit tells whether there is more. */
-    if (request->limit > 0 && in_walk_order && !request_has_filters(request))
-        g.wanted = (size_t)request->limit + 1;
+    if (request->limit > 0 && request_limits_walk(request))
+        g.wanted = (size_t)request->limit + 1; /* the one more tells whether there is more */
     enum range_outcome outcome = request->range_end.len == 0
                                      ? gather_point(context, &g, revision, ret_kv_err)
                                      : gather_range(context, &g, revision, ret_kv_err);
     if (outcome != RANGE_DONE)
         return outcome;
-    if (!in_walk_order)
+    if (!request_is_in_walk_order(request))
         gathering_sort(&g);
     *ret_response = assemble(context, &g);
     return *ret_response ? RANGE_DONE : RANGE_TOO_LARGE;

@@ -25,12 +25,12 @@ enum range_outcome {
 struct range_context {
     struct kv_view *view;
     struct arena *arena;
-    int64_t revision;         /* of the newest change that may be seen */
+    int64_t revision; /* of the newest change that may be seen */
     int64_t compact_revision;
-    uint64_t steps_max;       /* keys to visit; UINT64_MAX in a job */
+    uint64_t steps_max; /* keys left to visit; UINT64_MAX in a job */
 };
 
-/* In steps of a point read. */
+/* Spends context->steps_max. */
 enum range_outcome range_execute(struct range_context *context,
                                  const Etcdserverpb__RangeRequest *request,
                                  Etcdserverpb__RangeResponse **ret_response,
