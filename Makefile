@@ -22,6 +22,9 @@ CFLAGS  := -std=gnu17 $(OPT) -fstack-protector-strong -pthread $(WARN)
 LDFLAGS := $(OPT) -pthread
 LDLIBS  := -luring -llmdb -lprotobuf-c -lnghttp2 -lxxhash -lcrypto -lm
 
+# V=1 shows the commands.
+Q := $(if $(V),,@)
+
 # Generated code follows its generator's habits, not our warnings.
 GEN_CFLAGS := -std=gnu17 $(OPT) -w
 
@@ -73,33 +76,33 @@ deps:
 
 $(B)/gen/%.pb-c.c $(B)/gen/%.pb-c.h: proto/%.proto
 	@mkdir -p $(B)/gen
-	protoc-c -I proto --c_out=$(B)/gen $(notdir $<)
+	$(Q)protoc-c -I proto --c_out=$(B)/gen $(notdir $<)
 
 $(B)/gen/%.pb-c.o: $(B)/gen/%.pb-c.c $(GEN_H)
-	$(CC) -I$(B)/gen $(GEN_CFLAGS) -c -o $@ $<
+	$(Q)$(CC) -I$(B)/gen $(GEN_CFLAGS) -c -o $@ $<
 
 # ---- ours ----
 
 $(B)/obj/%.o: %.c Makefile | $(GEN_H)
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 $(LIB): $(LIB_O) $(GEN_O)
 	@rm -f $@
-	ar rcs $@ $^
+	$(Q)ar rcs $@ $^
 
 $(B)/holdfastd: $(B)/obj/server/main.o $(LIB)
-	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
 $(B)/holdfastctl: $(CTL_O) $(CLIENT_O) $(LIB)
-	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
 $(B)/holdfast-demo: $(DEMO_O) $(CLIENT_O) $(LIB)
-	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
 $(B)/tests/unit/%_test: $(B)/obj/tests/unit/%_test.o $(SUPPORT_O) $(CLIENT_O) $(LIB)
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lcriterion
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lcriterion
 
 # ---- checks ----
 
