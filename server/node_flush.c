@@ -146,6 +146,17 @@ static bool flush_prepare(struct node *node, struct node_flush *f)
     return true;
 }
 
+/* Room is short although all that can be flushed is: entries without a quorum, or hard states of
+ * many elections, hold old segments. The tail is written again behind them. */
+static void relieve_journal(struct node *node)
+{
+    struct journal_usage usage = journal_usage(node->journal);
+    if (usage.room_bytes >= node->options.journal_segment_bytes * 2 || usage.segments_in_use < 3)
+        return;
+    journal_release(node->journal, store_published(node->store)->applied.index);
+    node_persist_rewrite(node);
+}
+
 void node_flush_if_due(struct node *node)
 {
     struct node_flush *f = &node->flush;
@@ -154,6 +165,8 @@ void node_flush_if_due(struct node *node)
         return;
     uint64_t applied = machine_state(node->machine)->applied.index;
     uint64_t unflushed = applied - store_published(node->store)->applied.index;
+    if (unflushed == 0)
+        relieve_journal(node);
     if (!memory_is_due(node, unflushed) && !compaction_is_due(node))
         return;
     if (!flush_prepare(node, f)) {

@@ -28,6 +28,7 @@ struct node_persist {
     uint64_t writing_seq; /* 0: this write ends before what its seq asked for */
     struct slice *slices; /* of the write, NODE_BATCH_ENTRIES_MAX */
     struct raft_pos *positions;
+    bool is_rewriting; /* the live tail again, so that old segments come free */
 };
 
 /* A write that another member forwarded, until the end of the turn. */
@@ -139,6 +140,8 @@ void node_forwarded_drop(struct node *node);
 enum exit_code node_persist_open(struct node *node);
 void node_persist_add(struct node *node, const struct raft_ready *ready);
 void node_persist_write(struct node *node);
+/* All that is not flushed goes to the journal once more, and the segments before it come free. */
+void node_persist_rewrite(struct node *node);
 void node_persist_done(struct node *node);
 
 /* node_apply.c */

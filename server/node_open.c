@@ -17,7 +17,7 @@ enum { PATH_BYTES_MAX = 4096 };
 static enum exit_code detail_set(char *detail, enum exit_code code, const char *what,
                                  const char *path, const char *why)
 {
-    snprintf(detail, NODE_DETAIL_BYTES, "%s %s: %s", what, path, why);
+    snprintf(detail, NODE_DETAIL_BYTES, "%.80s %.150s: %.250s", what, path, why);
     return code;
 }
 

@@ -58,6 +58,10 @@ static void on_written(void *owner, enum journal_err err)
         return;
     }
     p->is_writing = false;
+    if (p->is_rewriting && !p->is_pending) {
+        p->is_rewriting = false;
+        journal_release(node->journal, store_published(node->store)->applied.index);
+    }
     if (p->writing_seq == 0 || node->is_closing)
         return;
     struct raft_event durable = { .type = RAFT_EV_DURABLE, .persist_seq = p->writing_seq };
@@ -109,4 +113,18 @@ void node_persist_write(struct node *node)
     bool is_all = range_is_empty(p->range);
     p->writing_seq = is_all ? p->seq : 0;
     p->is_pending = !is_all;
+}
+
+void node_persist_rewrite(struct node *node)
+{
+    struct node_persist *p = &node->persist;
+    if (p->is_rewriting)
+        return;
+    uint64_t first = store_published(node->store)->applied.index + 1;
+    uint64_t last = raft_last_pos(node->raft).index;
+    if (first > last)
+        return;
+    p->is_rewriting = true;
+    p->is_pending = true;
+    p->range = (struct raft_range){ .first = first, .last = last };
 }
