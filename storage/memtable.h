@@ -20,7 +20,8 @@ struct memtable *memtable_new(void);
 struct memtable *memtable_ref(struct memtable *m);
 void memtable_unref(struct memtable *m); /* NULL is fine */
 
-/* Copies the record. Revisions ascend from call to call. False without memory. */
+/* Copies the record. Revisions ascend from call to call, and one changes a key once. False without
+ * memory. */
 bool memtable_insert(struct memtable *m, const struct kv_record *record)
     __attribute__((warn_unused_result));
 
