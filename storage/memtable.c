@@ -367,6 +367,16 @@ const struct memtable_node *memtable_next(const struct memtable_node *node)
     return link_load(node, 0);
 }
 
+struct slice memtable_key(const struct memtable_node *node)
+{
+    return slice_of(node->key, node->key_bytes);
+}
+
+int64_t memtable_revision(const struct memtable_node *node)
+{
+    return node->main;
+}
+
 struct kv_record memtable_record(const struct memtable_node *node)
 {
     const struct rest *rest = node_rest(node);

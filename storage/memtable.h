@@ -34,6 +34,10 @@ const struct memtable_node *memtable_seek(const struct memtable *m, struct slice
                                           int64_t revision);
 const struct memtable_node *memtable_next(const struct memtable_node *node);
 
+/* Parts of the record, without touching the rest of it. */
+struct slice memtable_key(const struct memtable_node *node);
+int64_t memtable_revision(const struct memtable_node *node);
+
 /* Views into the memtable: the value is loaded. */
 struct kv_record memtable_record(const struct memtable_node *node);
 
