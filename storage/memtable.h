@@ -20,7 +20,8 @@ struct memtable *memtable_new(void);
 struct memtable *memtable_ref(struct memtable *m);
 void memtable_unref(struct memtable *m); /* NULL is fine */
 
-/* Copies the record. Revisions ascend from call to call. False without memory. */
+/* Copies the record. Revisions ascend from call to call, and one changes a key once. False without
+ * memory. */
 bool memtable_insert(struct memtable *m, const struct kv_record *record)
     __attribute__((warn_unused_result));
 
@@ -32,6 +33,10 @@ size_t memtable_count(const struct memtable *m);
 const struct memtable_node *memtable_seek(const struct memtable *m, struct slice key,
                                           int64_t revision);
 const struct memtable_node *memtable_next(const struct memtable_node *node);
+
+/* Parts of the record, without touching the rest of it. */
+struct slice memtable_key(const struct memtable_node *node);
+int64_t memtable_revision(const struct memtable_node *node);
 
 /* Views into the memtable: the value is loaded. */
 struct kv_record memtable_record(const struct memtable_node *node);
