@@ -4,20 +4,24 @@
  * percent-encoding) and statuscodes; RFC 9113.
  *
  * A call is one stream. The server decodes its framing, bounds its size, watches its deadline,
- * and hands each request message to the method's handler. The handler answers at once or later
- * with grpc_call_send and grpc_call_finish (or grpc_call_reply, both at once).
+ * and hands each request message to the method's handler: that of a unary call when the client
+ * has ended its request, those of a stream as they come. The handler answers at once or later
+ * with grpc_call_send and grpc_call_finish.
  *
  * Owner:    the server owns the calls. A handler may keep the pointer until it has called finish,
  *           or until its on_gone ran (client cancelled, deadline passed, connection lost):
  *           exactly one of these ends each call, and after it the pointer is dead.
  * Lifetime: a message slice is valid during the handler's call alone, unless it is copied to
  *           the call's arena. What is sent is copied before the function returns.
- * Thread:   the loop's. Responses gather during a turn and leave at grpc_server_flush.
+ * Thread:   the loop's. Responses gather during a turn and leave at grpc_server_flush, which also
+ *           ends what broke: on_gone runs there, from timers, or below a client's bytes, and
+ *           never inside a function of this header but flush and close.
  * Bounds:   options; every cap has a counter in grpc_counters and an answer: a connection past
  *           connection_count_max is closed at once, a stream past stream_count_max refused, a
  *           message past message_bytes_max gets RESOURCE_EXHAUSTED, a client that does not read
  *           is no longer read from, and closed after write_stall_ms.
- * Errors:   bad bytes end their own connection (GOAWAY where HTTP/2 allows), nothing else.
+ * Errors:   bad bytes end their own connection (GOAWAY where HTTP/2 allows), nothing else. An
+ *           HTTP/1 request gets 505.
  */
 #ifndef RPC_GRPC_H
 #define RPC_GRPC_H
@@ -45,12 +49,14 @@ enum grpc_status {
     GRPC_UNAUTHENTICATED = 16,
 };
 
+enum { GRPC_LISTENERS_MAX = 16 };
+
 struct grpc_server;
 struct grpc_call;
 
 /* Metadata that the services know by name; views that live as long as the call. */
 struct grpc_metadata {
-    struct slice authorization; /* the token; empty: none */
+    struct slice authorization; /* the token, from "token" or else "authorization"; empty: none */
     bool has_leader;            /* "hasleader: true": refuse when there is no leader */
 };
 
@@ -71,10 +77,12 @@ struct grpc_options {
     uint32_t connection_count_max;
     uint32_t stream_count_max;         /* of a connection, announced in SETTINGS */
     uint32_t message_bytes_max;        /* of a request message */
-    const char *message_too_large;     /* the status text past it */
+    const char *message_too_large;     /* the status text past it; NULL: as grpc-go words it */
     uint64_t request_bytes_max;        /* of all request messages being received, all connections */
-    uint64_t connection_out_bytes_max; /* waiting to be sent; past it reading pauses */
-    uint32_t write_stall_ms;           /* no byte accepted for so long: closed */
+    const char *request_bytes_full;    /* the status text past it */
+    uint64_t connection_out_bytes_max; /* responses waiting to be sent: past it new streams are
+                                        * refused, and reading pauses while the socket is full */
+    uint32_t write_stall_ms;           /* not even 128 KiB accepted in so long: closed */
     uint32_t keepalive_min_ms;         /* pings more often than that: too_many_pings (etcd: 5 s) */
     uint32_t keepalive_interval_ms;    /* idle connections are pinged (etcd: 2 h); 0: never */
     uint32_t keepalive_timeout_ms;     /* and closed without an answer in time (etcd: 20 s) */
@@ -86,21 +94,33 @@ struct grpc_counters {
     uint64_t connections_refused; /* at the cap */
     uint64_t connections_broken;  /* bad bytes, or not HTTP/2 */
     uint64_t connections_stalled; /* write_stall_ms */
+    uint64_t connections_silent;  /* no handshake in 10 s, or no answer to a ping */
+    uint64_t connections_pinging; /* too_many_pings */
     uint64_t calls_started;
     uint64_t calls_open;
     uint64_t calls_too_large;
-    uint64_t calls_refused; /* request_bytes_max, stream_count_max */
+    uint64_t calls_refused; /* request_bytes_max, stream_count_max, connection_out_bytes_max */
     uint64_t calls_gone;    /* cancelled, deadline, connection lost */
     uint64_t received_bytes;
     uint64_t sent_bytes;
 };
 
-enum grpc_err { GRPC_SERVER_OK, GRPC_SERVER_E_NOMEM, GRPC_SERVER_E_OPTIONS };
+#define GRPC_SERVER_ERRORS(X)               \
+    X(GRPC_SERVER_OK, "ok")                 \
+    X(GRPC_SERVER_E_NOMEM, "out of memory") \
+    X(GRPC_SERVER_E_OPTIONS, "options out of bounds, or methods not in order")
+
+#define GRPC_SERVER_ENUM_ENTRY(name, text) name,
+enum grpc_err { GRPC_SERVER_ERRORS(GRPC_SERVER_ENUM_ENTRY) };
+#undef GRPC_SERVER_ENUM_ENTRY
+
+const char *grpc_server_strerror(enum grpc_err err);
 
 enum grpc_err grpc_server_open(struct grpc_server **ret_s, const struct grpc_options *options)
     __attribute__((warn_unused_result));
 
-/* Accepts on one more address; *ret_bound says which port 0 became. 0 or -errno. */
+/* Accepts on one more address, of at most GRPC_LISTENERS_MAX; *ret_bound says which port 0
+ * became. 0 or -errno. */
 int grpc_server_listen(struct grpc_server *s, const struct io_addr *addr,
                        struct io_addr *ret_bound);
 
@@ -116,7 +136,7 @@ void grpc_server_close(struct grpc_server *s, uint32_t grace_ms, void (*fn)(void
 
 /* ---- a call ---- */
 
-/* Freed with the call; bounded by a few times message_bytes_max. */
+/* Freed with the call, so finish and on_gone end it; bounded by a few times message_bytes_max. */
 struct arena *grpc_call_arena(struct grpc_call *call);
 
 const struct grpc_metadata *grpc_call_metadata(const struct grpc_call *call);
@@ -129,9 +149,12 @@ void grpc_call_on_gone(struct grpc_call *call, void (*fn)(void *owner, struct gr
                        void *owner);
 
 /* One response message: room for size bytes, which the caller fills before anything else happens
- * to the call; so a message is packed where it is sent from. NULL: out of memory or over
- * message_response_bytes_max (2 GiB): finish the call with an error. */
+ * to the call; so a message is packed where it is sent from. NULL: out of memory or past
+ * 2 GiB for one call: finish it with an error. */
 uint8_t *grpc_call_send(struct grpc_call *call, size_t size);
+
+/* Sent but not on its way yet: what a stream of many messages looks at before the next one. */
+size_t grpc_call_waiting_bytes(const struct grpc_call *call);
 
 /* Ends it. text: the status message, any bytes (percent-encoded on the wire); NULL with GRPC_OK. */
 void grpc_call_finish(struct grpc_call *call, enum grpc_status status, const char *text);
