@@ -40,7 +40,7 @@ size_t fake_io_waiting(const struct fake_io *f);
 void fake_io_advance(struct fake_io *f, uint64_t ms);
 
 /* The nth call of this kind from now on (1: the next) fails with -error: an asynchronous one when
- * it completes. A failed write leaves any subset of its sectors. */
+ * it completes. A failed write leaves any subset of its sectors. 0: none. */
 void fake_io_fail(struct fake_io *f, enum fake_io_kind kind, uint64_t nth, int error);
 uint64_t fake_io_count(const struct fake_io *f, enum fake_io_kind kind); /* calls so far */
 

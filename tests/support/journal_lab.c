@@ -178,8 +178,8 @@ enum journal_err lab_write(struct lab *lab, const struct lab_batch *batch)
         .entry_count = batch->count,
     };
     enum journal_err err = journal_write(lab->j, &made, on_written, lab);
-    if (err == JOURNAL_E_FULL || err == JOURNAL_E_TOO_LARGE)
-        return err;
+    if (err != JOURNAL_OK)
+        return err; /* nothing began */
     lab->pending = next;
     lab->in_flight = true;
     return err;
