@@ -1,0 +1,58 @@
+/* Majorities of the voters and, while a joint configuration lasts, of both its halves (Raft §6).
+ * Whatever is decided by a quorum is decided here: commit, votes, read rounds, contact. */
+#include "raft/raft_internal.h"
+
+/* The value that more than half of the members with this role have reached; UINT64_MAX when
+ * there are none: an absent half restricts nothing. */
+static uint64_t half_value(const struct raft *r, const uint64_t values[RAFT_MEMBERS_MAX],
+                           enum raft_member_role half)
+{
+    uint64_t sorted[RAFT_MEMBERS_MAX]; /* descending */
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < r->member_count; i++) {
+        if (!(r->members[i].roles & half))
+            continue;
+        uint32_t place = count++;
+        for (; place > 0 && sorted[place - 1] < values[i]; place--)
+            sorted[place] = sorted[place - 1];
+        sorted[place] = values[i];
+    }
+    return count == 0 ? UINT64_MAX : sorted[count / 2];
+}
+
+uint64_t raft_quorum_value(const struct raft *r, const uint64_t values[RAFT_MEMBERS_MAX])
+{
+    uint64_t a = half_value(r, values, RAFT_VOTER);
+    uint64_t b = half_value(r, values, RAFT_VOTER_OUTGOING);
+    return a < b ? a : b;
+}
+
+/* A member that is known dead casts no ballot: with it counted as undecided, two survivors of
+ * three that voted for themselves would wait a whole election timeout for it. */
+static bool may_still_grant(const struct raft *r, const struct raft_progress *p)
+{
+    if (p->ballot == RAFT_BALLOT_NONE)
+        return p->id != r->dead_leader;
+    return p->ballot == RAFT_BALLOT_GRANTED;
+}
+
+enum raft_quorum_vote raft_quorum_vote(const struct raft *r)
+{
+    uint64_t granted[RAFT_MEMBERS_MAX] = { 0 };
+    uint64_t possible[RAFT_MEMBERS_MAX] = { 0 };
+    for (uint32_t i = 0; i < r->member_count; i++) {
+        granted[i] = r->members[i].ballot == RAFT_BALLOT_GRANTED;
+        possible[i] = may_still_grant(r, &r->members[i]);
+    }
+    if (raft_quorum_value(r, granted) > 0)
+        return RAFT_QUORUM_WON;
+    return raft_quorum_value(r, possible) > 0 ? RAFT_QUORUM_PENDING : RAFT_QUORUM_LOST;
+}
+
+bool raft_quorum_is_self(const struct raft *r)
+{
+    uint64_t values[RAFT_MEMBERS_MAX] = { 0 };
+    for (uint32_t i = 0; i < r->member_count; i++)
+        values[i] = r->members[i].id == r->options.id;
+    return raft_quorum_value(r, values) > 0;
+}
