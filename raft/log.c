@@ -70,7 +70,7 @@ void raft_log_append(struct raft_log *log, const struct raft_entry *entry, uint6
     ASSERT(has_slot(log));
     if (log->last.index + 1 - log->first == log->capacity)
         evict_first(log);
-    if (entry->pos.term != log->last.term)
+    if (log->run_count == 0 || entry->pos.term != log->last.term)
         raft_log_add_run(log, (struct raft_term_start){ entry->pos.term, entry->pos.index });
     uint32_t slot = raft_log_slot(log, entry->pos.index);
     log->entries[slot] = *entry;

@@ -27,22 +27,27 @@ uint64_t raft_quorum_value(const struct raft *r, const uint64_t values[RAFT_MEMB
     return a < b ? a : b;
 }
 
-/* A member that is known dead casts no ballot: with it counted as undecided, two survivors of
- * three that voted for themselves would wait a whole election timeout for it. */
-static bool may_still_grant(const struct raft *r, const struct raft_progress *p)
+static bool has_rejection(const struct raft *r)
 {
-    if (p->ballot == RAFT_BALLOT_NONE)
-        return p->id != r->dead_leader;
-    return p->ballot == RAFT_BALLOT_GRANTED;
+    for (uint32_t i = 0; i < r->member_count; i++)
+        if (r->members[i].ballot == RAFT_BALLOT_REJECTED)
+            return true;
+    return false;
 }
 
+/* Once somebody has refused, a member that is known dead no longer counts as undecided: two
+ * survivors of three that voted for themselves would wait a whole election timeout for it. Until
+ * then it does: it may have been started again. */
 enum raft_quorum_vote raft_quorum_vote(const struct raft *r)
 {
     uint64_t granted[RAFT_MEMBERS_MAX] = { 0 };
     uint64_t possible[RAFT_MEMBERS_MAX] = { 0 };
+    bool awaits_dead = !has_rejection(r);
     for (uint32_t i = 0; i < r->member_count; i++) {
-        granted[i] = r->members[i].ballot == RAFT_BALLOT_GRANTED;
-        possible[i] = may_still_grant(r, &r->members[i]);
+        const struct raft_progress *p = &r->members[i];
+        bool is_open = p->ballot == RAFT_BALLOT_NONE && (p->id != r->dead_leader || awaits_dead);
+        granted[i] = p->ballot == RAFT_BALLOT_GRANTED;
+        possible[i] = granted[i] || is_open;
     }
     if (raft_quorum_value(r, granted) > 0)
         return RAFT_QUORUM_WON;
