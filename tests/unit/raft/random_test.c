@@ -8,7 +8,7 @@
 #include "base/assert.h"
 #include "tests/support/raft_cluster.h"
 
-enum { STEPS = 1500 };
+enum { STEPS = 2000 };
 
 static uint64_t pick_node(struct cluster *c)
 {
@@ -135,10 +135,13 @@ static void heal_and_demand_progress(struct cluster *c)
         cluster_flush(c, id);
     uint64_t until_ms = c->now_ms + 30ull * c->options.core.election_timeout_ms;
     uint64_t target = 0;
+    uint64_t proposer = 0; /* its successor may drop what it proposed */
     while (cluster_step(c, until_ms)) {
         uint64_t leader = cluster_leader(c);
-        if (target == 0 && leader != 0 && cluster_propose(c, leader, 8) == RAFT_OK)
+        if (leader != proposer && leader != 0 && cluster_propose(c, leader, 8) == RAFT_OK) {
             target = raft_last_pos(cluster_node(c, leader)->raft).index;
+            proposer = leader;
+        }
         if (target != 0 && all_applied(c, target))
             break;
     }
@@ -208,10 +211,10 @@ static void run_seeds(uint64_t first, uint64_t count)
 
 Test(raft_random, keeps_its_promises_a)
 {
-    run_seeds(1, 150);
+    run_seeds(1, 200);
 }
 
 Test(raft_random, keeps_its_promises_b)
 {
-    run_seeds(1001, 150);
+    run_seeds(1001, 200);
 }
