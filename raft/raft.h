@@ -20,6 +20,8 @@
 
 struct raft;
 
+enum { RAFT_READS_WAITING_MAX = 1024 }; /* at one node, its own and others'; past it: refused */
+
 #define RAFT_ERRORS(X)                                                            \
     X(RAFT_OK, "ok")                                                              \
     X(RAFT_E_NOT_LEADER, "not the leader")                                        \
@@ -287,7 +289,8 @@ uint64_t raft_keep_index(const struct raft *r);
 /* Leader only: how far a member is, for status and metrics. False when it is no member. */
 struct raft_member_progress {
     uint64_t match;
-    bool active; /* heard from within an election timeout */
+    bool active;         /* heard from within an election timeout */
+    uint64_t room_bytes; /* what it could last take in; 0: not heard yet, or full */
 };
 bool raft_member_progress(const struct raft *r, uint64_t member,
                           struct raft_member_progress *ret_progress);
