@@ -51,10 +51,11 @@ enum peer_refusal { PEER_REFUSED_NOT_LEADER = 1, PEER_REFUSED_BUSY = 2 };
 struct peer_handlers {
     void *owner;
     /* A member introduces itself on a connection that either side dialled. NULL accepts it; else
-     * the text goes back as the refusal and the connection closes. */
-    const char *(*on_hello)(void *owner, const struct peer_hello *hello);
+     * the text goes back as the refusal and the connection closes. *ret_final, false before the
+     * call, says that the answer will not change while the sender's disk lives. */
+    const char *(*on_hello)(void *owner, const struct peer_hello *hello, bool *ret_final);
     /* It refused us, and says why. The link dials again after a back-off. */
-    void (*on_refused)(void *owner, uint64_t member, struct slice why);
+    void (*on_refused)(void *owner, uint64_t member, struct slice why, bool is_final);
     /* Our own dialled connection to the member is through the handshake, or lost. */
     void (*on_link)(void *owner, uint64_t member, bool up);
     /* Dialling was refused by the member's host, or another process answers than before: its
