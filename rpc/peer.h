@@ -41,6 +41,7 @@ struct peer_hello {
 /* A write on its way from a follower to the leader. */
 struct peer_forward {
     uint64_t request_id;
+    uint64_t term; /* in which the leader may take it, and in no later one */
     uint64_t auth_revision;
     struct slice user;
     struct slice command; /* an encoded holdfastpb.Command */

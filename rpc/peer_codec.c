@@ -149,6 +149,7 @@ struct peer_out *peer_encode_forward(const struct peer_forward *forward, uint32_
 {
     Holdfastpb__Forward pb = HOLDFASTPB__FORWARD__INIT;
     pb.request_id = forward->request_id;
+    pb.term = forward->term;
     pb.auth_revision = forward->auth_revision;
     pb.user = pb_bytes(forward->user);
     Holdfastpb__PeerMessage message = HOLDFASTPB__PEER_MESSAGE__INIT;
@@ -171,6 +172,7 @@ bool peer_decode_forward(const Holdfastpb__Forward *pb, struct slice attachment,
         return false;
     *ret_forward = (struct peer_forward){
         .request_id = pb->request_id,
+        .term = pb->term,
         .auth_revision = pb->auth_revision,
         .user = pb_slice(pb->user),
         .command = attachment,

@@ -324,12 +324,13 @@ Test(peer_codec, a_long_refusal_is_cut)
 
 Test(peer_codec, forwards_come_back)
 {
-    struct peer_forward forward = { 1, 2, slice_of_text("root"), slice_of_text("put a b") };
+    struct peer_forward forward = { 1, 3, 2, slice_of_text("root"), slice_of_text("put a b") };
     struct peer_out *out = peer_encode_forward(&forward, FRAME_MAX);
     struct received r = receive(out);
     struct peer_forward back;
     cr_assert(peer_decode_forward(r.message->forward, r.attachment, &back));
     cr_assert_eq(back.request_id, 1);
+    cr_assert_eq(back.term, 3);
     cr_assert_eq(back.auth_revision, 2);
     cr_assert(slice_equal(back.user, forward.user));
     cr_assert(slice_equal(back.command, forward.command));
@@ -445,7 +446,7 @@ Test(peer_codec, no_bytes_can_hurt_the_decoders)
     torture(peer_encode_raft(&msg, FRAME_MAX), &prng);
     struct peer_hello hello = hello_sample();
     torture(peer_encode_hello(&hello, "go away", false), &prng);
-    struct peer_forward forward = { 1, 2, slice_of_text("root"), slice_of_text("put a b") };
+    struct peer_forward forward = { 1, 3, 2, slice_of_text("root"), slice_of_text("put a b") };
     torture(peer_encode_forward(&forward, FRAME_MAX), &prng);
     torture(peer_encode_forward_refused(7, PEER_REFUSED_BUSY), &prng);
     block_unref(entries.block);
