@@ -1,6 +1,7 @@
 /* holdfastd: flags in, one node and its services on one loop, until a signal. */
 #include <errno.h>
 #include <fcntl.h>
+#include <netdb.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -77,7 +78,7 @@ static enum exit_code resolve(const char *flag, const char *text, struct io_addr
     int err = addr_resolve(&url, ret_addr);
     if (err != 0) {
         fprintf(stderr, "holdfastd: --%s: cannot resolve \"%s\": %s\n", flag, text,
-                addr_resolve_strerror(err));
+                gai_strerror(err));
         return EXIT_CODE_ADDRESS;
     }
     return EXIT_CODE_OK;
