@@ -9,6 +9,7 @@
  *              loop and never inside the call that began it. io_cancel only hastens that.
  * Lifetime:    owner and buffers of an operation stay valid until it completed; so an object
  *              cancels its operations, waits for their completions and only then dies.
+ *              A callback may begin, cancel and close whatever it likes.
  * Bounds:      operations in flight, timers and jobs are capped; past a cap the call that would
  *              begin one returns -EAGAIN and begins nothing.
  * Errors:      0 or a positive result, or -errno.
@@ -77,11 +78,16 @@ struct io_ops {
     bool (*timer_set)(struct io *io, struct timer *t, uint64_t deadline_ms);
     void (*timer_cancel)(struct io *io, struct timer *t);
 
-    /* Streams. A listening or connected fd is non-blocking, close-on-exec, and TCP_NODELAY.
-     * listen returns the fd at once, and ret_bound says which port 0 became.
+    /* Streams. A listening or connected fd is close-on-exec and TCP_NODELAY, and of use only here:
+     * an implementation may leave it in blocking mode, or not be a descriptor at all.
+     * ret_ref may be NULL in all that begin something.
+     * listen returns the fd at once, and ret_bound (or NULL) says which port 0 became.
+     * accept goes on over passing errors (no descriptors left, a client that gave up).
      * connect completes with the new fd, which is then the owner's.
-     * recv goes on until cancelled, end of stream or error.
-     * send completes with the size when all bytes are out, or with an error.
+     * recv goes on until cancelled, end of stream or error; bytes that had been taken off the
+     * stream before a cancel took effect still come, then -ECANCELED.
+     * send completes with the size when all bytes are out, or with an error; one at a time on a
+     * fd, or their bytes mix. Up to INT32_MAX bytes, as in file_write.
      * close needs no operation in flight on fd; shutdown ends both directions at once. */
     int (*listen)(struct io *io, const struct io_addr *addr, struct io_addr *ret_bound);
     int (*accept)(struct io *io, int fd, io_accept_fn *fn, void *owner, struct io_ref *ret_ref);

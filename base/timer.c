@@ -28,10 +28,16 @@ static void place(struct timer_heap *h, struct timer *t, size_t i)
     t->heap_i = i;
 }
 
+static bool is_before(const struct timer *a, const struct timer *b)
+{
+    return a->deadline_ms < b->deadline_ms ||
+           (a->deadline_ms == b->deadline_ms && a->order < b->order);
+}
+
 static void sift_up(struct timer_heap *h, size_t i)
 {
     struct timer *t = h->timers[i];
-    while (i > 1 && t->deadline_ms < h->timers[i / 2]->deadline_ms) {
+    while (i > 1 && is_before(t, h->timers[i / 2])) {
         place(h, h->timers[i / 2], i);
         i /= 2;
     }
@@ -42,9 +48,9 @@ static void sift_down(struct timer_heap *h, size_t i)
 {
     struct timer *t = h->timers[i];
     for (size_t child = 2 * i; child <= h->count; child = 2 * i) {
-        if (child < h->count && h->timers[child + 1]->deadline_ms < h->timers[child]->deadline_ms)
+        if (child < h->count && is_before(h->timers[child + 1], h->timers[child]))
             child++;
-        if (t->deadline_ms <= h->timers[child]->deadline_ms)
+        if (is_before(t, h->timers[child]))
             break;
         place(h, h->timers[child], i);
         i = child;
@@ -65,20 +71,16 @@ static bool heap_grow(struct timer_heap *h)
 
 bool timer_heap_set(struct timer_heap *h, struct timer *t, uint64_t deadline_ms)
 {
-    if (t->heap_i == 0) {
-        if (h->count >= h->count_max || (h->count >= h->capacity && !heap_grow(h)))
-            return false;
-        t->deadline_ms = deadline_ms;
+    bool is_new = t->heap_i == 0;
+    if (is_new && (h->count >= h->count_max || (h->count >= h->capacity && !heap_grow(h))))
+        return false;
+    if (is_new)
         place(h, t, ++h->count);
-        sift_up(h, h->count);
-        return true;
-    }
-    bool earlier = deadline_ms < t->deadline_ms;
-    t->deadline_ms = deadline_ms;
-    if (earlier)
-        sift_up(h, t->heap_i);
-    else
-        sift_down(h, t->heap_i);
+    /* Never before a timer that is due in this run and still waits for its turn. */
+    t->deadline_ms = deadline_ms > h->running_ms ? deadline_ms : h->running_ms;
+    t->order = h->order_next++;
+    sift_up(h, t->heap_i);
+    sift_down(h, t->heap_i);
     return true;
 }
 
@@ -104,10 +106,15 @@ uint64_t timer_heap_next_ms(const struct timer_heap *h)
 
 void timer_heap_run(struct timer_heap *h, uint64_t now_ms)
 {
-    /* A timer that sets itself to now would spin here: only as many as were set run. */
-    for (size_t left = h->count; left > 0 && timer_heap_next_ms(h) <= now_ms; left--) {
+    /* What the timers set from here on has a later order: at the first of those, all that were
+     * due have run, and a timer that sets itself to now does not spin. */
+    uint64_t order_end = h->order_next;
+    ASSERT(h->running_ms == 0);
+    h->running_ms = now_ms;
+    while (h->count > 0 && timer_heap_next_ms(h) <= now_ms && h->timers[1]->order < order_end) {
         struct timer *t = h->timers[1];
         timer_heap_cancel(h, t);
         t->fn(t->owner);
     }
+    h->running_ms = 0;
 }

@@ -15,6 +15,7 @@ typedef void timer_fn(void *owner);
 
 struct timer {
     uint64_t deadline_ms;
+    uint64_t order; /* among equal deadlines: first set, first run */
     timer_fn *fn;
     void *owner;
     size_t heap_i; /* 1-based; 0: not set */
@@ -25,6 +26,8 @@ struct timer_heap {
     size_t count;
     size_t capacity;
     size_t count_max;
+    uint64_t order_next;
+    uint64_t running_ms; /* in timer_heap_run: its now_ms; else 0 */
 };
 
 void timer_heap_init(struct timer_heap *h, size_t count_max);
@@ -33,7 +36,8 @@ void timer_heap_done(struct timer_heap *h);
 /* In place; the timer is not set. */
 void timer_init(struct timer *t, timer_fn *fn, void *owner);
 
-/* Sets or moves it. False when the heap is at count_max or out of memory. */
+/* Sets or moves it, behind those of the same deadline. False when the heap is at count_max or out
+ * of memory. */
 bool timer_heap_set(struct timer_heap *h, struct timer *t, uint64_t deadline_ms);
 
 /* Also fine on a timer that is not set. */
@@ -42,7 +46,8 @@ void timer_heap_cancel(struct timer_heap *h, struct timer *t);
 /* UINT64_MAX when none is set. */
 uint64_t timer_heap_next_ms(const struct timer_heap *h);
 
-/* Runs all timers due at now_ms; those that they set for now or earlier wait for the next call. */
+/* Runs all timers due at now_ms; those that they set for now or earlier (which counts as now) wait
+ * for the next call. */
 void timer_heap_run(struct timer_heap *h, uint64_t now_ms);
 
 #endif
