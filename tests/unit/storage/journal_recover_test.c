@@ -361,3 +361,69 @@ Test(journal_recover, random_damage_never_trips_an_assert)
         lab_free(lab);
     }
 }
+
+/* A header and its first batch are one write: with that batch whole, a header that does not
+ * verify has rotted, even when nobody knows yet that the batch was durable. */
+Test(journal_recover, a_rotten_segment_header_is_corruption)
+{
+    struct lab *lab = lab_new(1);
+    cr_assert_eq(lab_open(lab), JOURNAL_OK);
+    uint32_t most = (uint32_t)journal_batch_bytes_max(lab->j) - 64;
+    lab_append(lab, 1, most);
+    lab_append(lab, 1, most);
+    kill_now(lab);
+    fake_disk_flip(fake_io_disk(lab->fake), lab_segment_path(2), 50, 0x04);
+    expect_corrupt(lab, "header", 50);
+    cr_assert(strstr(lab->recovery.detail, "journal/00000002.seg, byte 0"), "%s",
+              lab->recovery.detail);
+    lab_free(lab);
+}
+
+/* The right number in the right place is not enough: it must follow from the bytes before it. */
+Test(journal_recover, a_batch_of_another_history_does_not_chain)
+{
+    struct lab *lab = lab_filled(false);
+    struct journal_owner owner = journal_owner_of(7, lab->incarnation);
+    uint8_t batch[PAGE] = { 0 };
+    struct journal_batch_header next = { .number = 8,
+                                         .generation = 1,
+                                         .hard = { .term = 1 },
+                                         .prev = { .term = 1, .index = 7 },
+                                         .known_durable = 7,
+                                         .prev_sum = 12345 };
+    journal_batch_seal(batch, &owner, &next);
+    fake_disk_poke(fake_io_disk(lab->fake), lab_segment_path(1), PAGE + 7 * 2 * PAGE,
+                   slice_of(batch, PAGE));
+    expect_corrupt(lab, "another chain", 0);
+    lab_free(lab);
+}
+
+/* Free segments come out of recovery blank, and durably so: see remains_clear. */
+Test(journal_recover, free_segments_are_blank_afterwards)
+{
+    for (uint64_t seed = 1; seed <= 50; seed++) {
+        struct lab *lab = lab_new(seed);
+        cr_assert_eq(lab_open(lab), JOURNAL_OK);
+        for (int i = 0; i < 30; i++) {
+            lab_append(lab, 1, 20000);
+            lab_flush(lab, lab->durable.last);
+        }
+        kill_now(lab);
+        cr_assert_eq(lab_open(lab), JOURNAL_OK);
+        cr_assert_eq(journal_usage(lab->j).segments_in_use, 1);
+        fake_io_crash(lab->fake, FAKE_CRASH_POWER);
+        lab_reboot(lab);
+        int blank = 0;
+        struct fake_disk *disk = fake_io_disk(lab->fake);
+        uint32_t count = 0;
+        for (uint32_t id = 1; fake_disk_path_size(disk, lab_segment_path(id)) > 0; id++) {
+            uint8_t pages[2 * PAGE];
+            fake_disk_peek(disk, lab_segment_path(id), 0, pages, sizeof pages);
+            blank += journal_is_zero(pages, sizeof pages);
+            count++;
+        }
+        cr_assert_geq(count, 2);
+        cr_assert_eq(blank, (int)count - 1, "seed %lu", seed);
+        lab_free(lab);
+    }
+}
