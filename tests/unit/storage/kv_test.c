@@ -395,6 +395,10 @@ Test(kv, bytes_move_from_active_to_frozen_and_go)
     publish(&r, 2, 0);
     drop_flushed(&r);
     cr_assert_eq(kv_memtable_bytes(r.kv), empty);
+    cr_assert_gt(kv_spare_bytes(r.kv), 0, "what it left behind");
+    while (kv_trim(r.kv))
+        cr_assert_gt(kv_spare_bytes(r.kv), 0);
+    cr_assert_eq(kv_spare_bytes(r.kv), 0, "small chunks are not kept");
     rig_done(&r);
 }
 
@@ -486,6 +490,34 @@ Test(kv, damage_is_reported_and_not_read)
     cr_assert_eq(kv_view_get(view, a, 2, false, &r.arena, &got, &found), KV_E_CORRUPT);
     cr_assert_eq(kv_cursor_open(view, &range, &r.arena, &c), KV_E_CORRUPT);
     cr_assert_eq(kv_view_hash(view, 0, 2, &hash), KV_E_CORRUPT);
+    kv_view_close(view);
+    rig_done(&r);
+}
+
+/* Two rows, each whole, that are not of the same record. */
+Test(kv, rows_that_do_not_belong_together_are_damage)
+{
+    struct rig r;
+    rig_init(&r);
+    put(&r, "a", "value", 2);
+    cr_assert(freeze(&r, 2));
+    publish(&r, 2, 0);
+    drop_flushed(&r);
+    struct kv_view *view;
+    struct kv_record got;
+    bool found;
+    struct slice a = slice_of_text("a");
+    cr_assert_eq(kv_view_open(r.kv, &view), KV_OK);
+    cr_assert_eq(kv_view_get(view, a, 2, true, &r.arena, &got, &found), KV_OK);
+    kv_view_close(view);
+    MDB_txn *txn;
+    uint64_t next_layer_id = 1;
+    got.sum ^= 1;
+    cr_assert_eq(mdb_txn_begin(r.kv->trees.env, NULL, 0, &txn), 0);
+    cr_assert_eq(key_tree_put(txn, r.kv->trees.key, &got, &next_layer_id), STORE_OK);
+    cr_assert_eq(mdb_txn_commit(txn), 0);
+    cr_assert_eq(kv_view_open(r.kv, &view), KV_OK);
+    cr_assert_eq(kv_view_get(view, a, 2, true, &r.arena, &got, &found), KV_E_CORRUPT);
     kv_view_close(view);
     rig_done(&r);
 }
