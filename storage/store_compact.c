@@ -9,7 +9,7 @@
 
 enum {
     /* A removed record: its leaf in each tree, now and then a neighbour that is merged. */
-    REMOVED_BYTES = 3 * STORE_PAGE_BYTES,
+    REMOVED_BYTES = 2 * STORE_PAGE_BYTES + STORE_PAGE_BYTES / 4,
     ARENA_BYTES_MAX = 3 * REV_TREE_RECORD_BYTES_MAX,
 };
 
@@ -44,9 +44,11 @@ static enum store_err superseded_remove(struct compaction *c, const struct kv_re
 static enum store_err compact_walk(struct compaction *c, uint64_t rows_max, bool *ret_pending)
 {
     struct store_writer *w = c->writer;
+    const int64_t begin = w->publish.compacted_revision;
     const int64_t end = w->publish.compact_revision;
-    struct kv_revision at = { .main = w->publish.compacted_revision };
-    for (uint64_t rows = 0;; rows++) {
+    struct kv_revision at = { .main = begin };
+    uint64_t rows = 0;
+    for (;;) {
         struct kv_record record;
         bool found;
         arena_reset(&c->arena);
@@ -63,6 +65,9 @@ static enum store_err compact_walk(struct compaction *c, uint64_t rows_max, bool
             *ret_pending = true;
             return STORE_OK;
         }
+        /* The revision to begin with was done before: counting it again, however many keys it
+         * changed, each piece could end where it began. */
+        rows += record.mod.main > begin;
         at = (struct kv_revision){ .main = record.mod.main, .sub = record.mod.sub + 1 };
         err = superseded_remove(c, &record);
         if (err != STORE_OK)

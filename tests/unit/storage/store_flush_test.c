@@ -34,7 +34,7 @@ static enum store_err changes_flush(size_t changes)
         store_rig_entry((struct raft_pos){ .term = 1, .index = ++index_last }, 50);
     struct store_flush flush = store_rig_flush_of(&rig, memtable, &entry, 1);
     flush.state.revision = model.revision;
-    flush.state.state_hash = model.revision * 3u;
+    flush.state.state_hash = (uint64_t)model.revision * 3;
     enum store_err err = store_rig_flush(&rig, &flush);
     block_unref(entry.block);
     memtable_unref(memtable);
@@ -65,7 +65,7 @@ static void random_flushes_expect(void)
         if (round % 5 == 0) {
             store_rig_reopen(&rig);
             cr_assert_eq(rig.state.revision, model.revision);
-            cr_assert_eq(rig.state.state_hash, model.revision * 3u);
+            cr_assert_eq(rig.state.state_hash, (uint64_t)model.revision * 3);
             store_model_expect(&model, &rig);
         }
     }
