@@ -62,7 +62,8 @@ enum kv_err kv_open(struct kv **ret_kv, struct store *store, uint32_t views_max)
     kv->trees = store_handles(store);
     kv->views_max = views_max;
     list_init(&kv->idle_views);
-    kv->active = memtable_new();
+    chunk_pool_init(&kv->pool, KV_SPARE_BYTES_MAX);
+    kv->active = memtable_new_pooled(&kv->pool);
     kv->views = calloc(views_max, sizeof *kv->views);
     if (!kv->active || !kv->views)
         goto out;
@@ -97,6 +98,7 @@ void kv_close(struct kv *kv)
     for (size_t i = 0; i < kv->frozen_count; i++)
         memtable_unref(kv->frozen[i]);
     memtable_unref(kv->active);
+    chunk_pool_done(&kv->pool);
     free(kv);
 }
 
@@ -126,7 +128,7 @@ bool kv_freeze(struct kv *kv)
 {
     if (kv->frozen_count == KV_FROZEN_MAX)
         return false;
-    struct memtable *next = memtable_new();
+    struct memtable *next = memtable_new_pooled(&kv->pool);
     if (!next)
         return false;
     kv->frozen[kv->frozen_count++] = kv->active;
@@ -146,4 +148,14 @@ void kv_flushed(struct kv *kv)
     kv->frozen_count--;
     for (size_t i = 0; i < kv->frozen_count; i++)
         kv->frozen[i] = kv->frozen[i + 1];
+}
+
+size_t kv_spare_bytes(const struct kv *kv)
+{
+    return kv->pool.bytes;
+}
+
+bool kv_trim(struct kv *kv)
+{
+    return chunk_pool_trim(&kv->pool);
 }

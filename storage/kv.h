@@ -14,7 +14,10 @@
 #include "base/arena.h"
 #include "storage/store.h"
 
-enum { KV_FROZEN_MAX = 2 };
+enum {
+    KV_FROZEN_MAX = 2,
+    KV_SPARE_BYTES_MAX = 32 << 20 /* of memtables that are gone, kept for the next ones */
+};
 
 #define KV_ERRORS(X)                            \
     X(KV_OK, "ok")                              \
@@ -52,6 +55,12 @@ const struct memtable *kv_frozen(const struct kv *kv);
 
 /* It is in the store now: drop it. */
 void kv_flushed(struct kv *kv);
+
+/* Memory of memtables that are gone. What is above KV_SPARE_BYTES_MAX goes a chunk at a time
+ * (giving back all at once would hold up the loop, I10): while memtables grow, and with each call
+ * of kv_trim, which says whether there is more. Call it now and then when there is time. */
+size_t kv_spare_bytes(const struct kv *kv);
+bool kv_trim(struct kv *kv);
 
 /* ---- views ---- */
 

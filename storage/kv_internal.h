@@ -3,6 +3,7 @@
 #define STORAGE_KV_INTERNAL_H
 
 #include "base/list.h"
+#include "storage/chunks.h"
 #include "storage/key_tree.h"
 #include "storage/kv.h"
 #include "storage/memtable.h"
@@ -13,6 +14,7 @@ enum { KV_MEMTABLES_MAX = 1 + KV_FROZEN_MAX };
 struct kv {
     struct store *store;
     struct store_handles trees;
+    struct chunk_pool pool; /* for memtables */
     struct memtable *active;
     struct memtable *frozen[KV_FROZEN_MAX]; /* oldest first */
     size_t frozen_count;

@@ -14,12 +14,9 @@
 #include "base/assert.h"
 #include "base/bytes.h"
 #include "base/prng.h"
+#include "storage/chunks.h"
 
-enum {
-    HEIGHT_MAX = 12,             /* with a quarter of the nodes going one level up: 16 M nodes */
-    CHUNK_BYTES_MIN = 16 * 1024, /* an idle node's memtables stay small */
-    CHUNK_BYTES_MAX = 1024 * 1024
-};
+enum { HEIGHT_MAX = 12 }; /* with a quarter of the nodes going one level up: 16 M nodes */
 
 struct memtable_node {
     uint64_t prefix; /* the key's first 8 bytes as a number, zeros after its end */
@@ -41,19 +38,6 @@ struct rest {
     bool tombstone;
 };
 
-struct chunk {
-    struct chunk *older;
-    uint64_t data[];
-};
-
-/* Memory that is freed whole. */
-struct chunks {
-    struct chunk *newest;
-    uint8_t *free_bytes;
-    size_t room_bytes;
-    size_t next_bytes; /* of the next chunk */
-};
-
 struct memtable {
     struct memtable_node *head; /* before all: links alone */
     atomic_int height;          /* levels in use */
@@ -66,7 +50,6 @@ struct memtable {
     _Atomic(struct memtable_node *) first_inserted;
     struct memtable_node *last_inserted;
     struct kv_revision last_mod;
-    size_t bytes;
     size_t count;
     uint32_t refs;
 };
@@ -78,56 +61,12 @@ struct target {
     int64_t revision;
 };
 
-/* ---- memory ---- */
+/* ---- nodes ---- */
 
 static size_t round_up(size_t size)
 {
     return (size + 7) & ~(size_t)7;
 }
-
-/* One chunk more, in front: the next allocations go there. Counted in *total_bytes. */
-static struct chunk *chunks_push(struct chunks *c, size_t data_bytes, size_t *total_bytes)
-{
-    struct chunk *chunk = malloc(sizeof *chunk + data_bytes);
-    if (!chunk)
-        return NULL;
-    *total_bytes += sizeof *chunk + data_bytes;
-    chunk->older = c->newest;
-    c->newest = chunk;
-    return chunk;
-}
-
-static void *chunks_alloc(struct chunks *c, size_t size, size_t *total_bytes)
-{
-    size = round_up(size);
-    if (size > c->room_bytes) {
-        bool alone = size > c->next_bytes / 4; /* it would waste the rest of a common chunk */
-        struct chunk *chunk = chunks_push(c, alone ? size : c->next_bytes, total_bytes);
-        if (!chunk)
-            return NULL;
-        if (alone)
-            return chunk->data;
-        c->free_bytes = (uint8_t *)chunk->data;
-        c->room_bytes = c->next_bytes;
-        if (c->next_bytes < CHUNK_BYTES_MAX)
-            c->next_bytes *= 2;
-    }
-    void *p = c->free_bytes;
-    c->free_bytes += size;
-    c->room_bytes -= size;
-    return p;
-}
-
-static void chunks_done(struct chunks *c)
-{
-    while (c->newest) {
-        struct chunk *older = c->newest->older;
-        free(c->newest);
-        c->newest = older;
-    }
-}
-
-/* ---- nodes ---- */
 
 /* Links stand before the node, level 0 next to it. */
 static _Atomic(struct memtable_node *) *link_at(const struct memtable_node *node, int level)
@@ -175,7 +114,7 @@ static struct memtable_node *node_alloc(struct memtable *m, size_t key_bytes, in
 {
     size_t links_bytes = (size_t)height * sizeof(struct memtable_node *);
     size_t node_bytes = round_up(offsetof(struct memtable_node, key) + key_bytes);
-    uint8_t *p = chunks_alloc(&m->nodes, links_bytes + node_bytes + sizeof(struct rest), &m->bytes);
+    uint8_t *p = chunks_alloc(&m->nodes, links_bytes + node_bytes + sizeof(struct rest));
     if (!p)
         return NULL;
     struct memtable_node *node = (struct memtable_node *)(void *)(p + links_bytes);
@@ -191,7 +130,7 @@ static struct memtable_node *node_new(struct memtable *m, const struct kv_record
     struct memtable_node *node = node_alloc(m, record->key.size, height);
     uint8_t *value = NULL;
     if (record->value.size > 0)
-        value = chunks_alloc(&m->values, record->value.size, &m->bytes);
+        value = chunks_alloc(&m->values, record->value.size);
     if (!node || (record->value.size > 0 && !value))
         return NULL;
     node->prefix = prefix;
@@ -214,15 +153,14 @@ static struct memtable_node *node_new(struct memtable *m, const struct kv_record
 
 /* ---- the table ---- */
 
-struct memtable *memtable_new(void)
+struct memtable *memtable_new_pooled(struct chunk_pool *pool)
 {
     struct memtable *m = calloc(1, sizeof *m);
     if (!m)
         return NULL;
     m->refs = 1;
-    m->bytes = sizeof *m;
-    m->nodes.next_bytes = CHUNK_BYTES_MIN;
-    m->values.next_bytes = CHUNK_BYTES_MIN;
+    chunks_init(&m->nodes, pool);
+    chunks_init(&m->values, pool);
     m->prng = prng_seeded(1); /* heights are of no consequence to replicas, but runs repeat */
     atomic_init(&m->height, 1);
     m->head = node_alloc(m, 0, HEIGHT_MAX);
@@ -233,6 +171,11 @@ struct memtable *memtable_new(void)
     for (int level = 0; level < HEIGHT_MAX; level++)
         m->finger[level] = m->head;
     return m;
+}
+
+struct memtable *memtable_new(void)
+{
+    return memtable_new_pooled(NULL);
 }
 
 struct memtable *memtable_ref(struct memtable *m)
@@ -256,7 +199,7 @@ void memtable_unref(struct memtable *m)
 
 size_t memtable_bytes(const struct memtable *m)
 {
-    return m->bytes;
+    return sizeof *m + m->nodes.total_bytes + m->values.total_bytes;
 }
 
 size_t memtable_count(const struct memtable *m)

@@ -13,10 +13,13 @@
 
 #include "storage/record.h"
 
+struct chunk_pool;
 struct memtable;
 struct memtable_node; /* one record; lives as long as its memtable */
 
 struct memtable *memtable_new(void);
+/* Its memory comes from the pool, which outlives it, and goes back there. NULL: as above. */
+struct memtable *memtable_new_pooled(struct chunk_pool *pool);
 struct memtable *memtable_ref(struct memtable *m);
 void memtable_unref(struct memtable *m); /* NULL is fine */
 

@@ -9,7 +9,7 @@
 
 enum {
     /* A removed record: its leaf in each tree, now and then a neighbour that is merged. */
-    REMOVED_BYTES = 3 * STORE_PAGE_BYTES,
+    REMOVED_BYTES = 2 * STORE_PAGE_BYTES + STORE_PAGE_BYTES / 4,
     ARENA_BYTES_MAX = 3 * REV_TREE_RECORD_BYTES_MAX,
 };
 
