@@ -211,10 +211,10 @@ static void run_seeds(uint64_t first, uint64_t count)
 
 Test(raft_random, keeps_its_promises_a)
 {
-    run_seeds(1, 200);
+    run_seeds(1, 300);
 }
 
 Test(raft_random, keeps_its_promises_b)
 {
-    run_seeds(1001, 200);
+    run_seeds(1001, 300);
 }
