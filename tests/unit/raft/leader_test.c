@@ -129,6 +129,26 @@ Test(raft_leader, votes_are_asked_for_when_the_own_is_durable)
     rig_close(&rig);
 }
 
+Test(raft_leader, counts_pre_votes_of_the_term_it_asked_for)
+{
+    struct rig rig = rig_defaults();
+    rig.start.hard.term = 4;
+    rig_open(&rig, "");
+    rig_tick(&rig, 0);
+    rig_tick(&rig, 200);
+    cr_assert_eq(rig_message(&rig, RAFT_MSG_VOTE, 2)->term, 5);
+    for (uint64_t term = 4; term <= 6; term += 2) {
+        rig_receive(&rig, (struct raft_msg){ .type = RAFT_MSG_VOTE_RESULT,
+                                             .term = term,
+                                             .vote_result = { true, true } });
+        cr_assert_eq(raft_status(rig.raft).role, RAFT_PRE_CANDIDATE, "another term's");
+    }
+    rig_receive(&rig, (struct raft_msg){
+                          .type = RAFT_MSG_VOTE_RESULT, .term = 5, .vote_result = { true, true } });
+    cr_assert_eq(raft_status(rig.raft).role, RAFT_CANDIDATE);
+    rig_close(&rig);
+}
+
 Test(raft_leader, steps_down_without_a_quorum)
 {
     struct rig rig = leader("", 0);
@@ -498,6 +518,46 @@ Test(raft_leader, refuses_all_reads_when_deposed)
     rig_receive(&rig, (struct raft_msg){ .type = RAFT_MSG_HEARTBEAT, .from = 2, .term = 2 });
     cr_assert(rig.ready.read_count == 1 && rig.ready.reads[0].refused);
     cr_assert(rig_message(&rig, RAFT_MSG_READ_INDEX_RESULT, 3)->read_index_result.refused);
+    rig_close(&rig);
+}
+
+/* Asked while there was no leader, and then this node becomes it. */
+Test(raft_leader, answers_reads_asked_before_its_election)
+{
+    struct rig rig = rig_defaults();
+    rig.options.pre_vote = false;
+    rig_open(&rig, "");
+    rig_tick(&rig, 0);
+    rig_tick(&rig, 200);
+    ask_read(&rig, 7);
+    rig_durable(&rig);
+    rig_receive(&rig, (struct raft_msg){ .type = RAFT_MSG_VOTE_RESULT,
+                                         .term = 1,
+                                         .vote_result = { false, true } });
+    cr_assert_eq(raft_status(rig.raft).role, RAFT_LEADER);
+    rig_propose(&rig, RAFT_ENTRY_NOOP, 10);
+    rig_durable(&rig);
+    accept(&rig, 2, 1);
+    cr_assert_eq(rig.ready.read_count, 0, "no answer to a heartbeat yet");
+    alive(&rig, 2, 1, 0);
+    cr_assert(rig.ready.read_count == 1 && rig.ready.reads[0].index == 1);
+    rig_close(&rig);
+}
+
+Test(raft_leader, loses_its_voice)
+{
+    struct rig rig = leader("", 0);
+    ask_read(&rig, 7);
+    rig_receive(&rig, (struct raft_msg){ .type = RAFT_MSG_READ_INDEX,
+                                         .from = 3,
+                                         .term = 1,
+                                         .read_index = { .context = 77 } });
+    raft_set_voice(rig.raft, false);
+    cr_assert_eq(rig_propose(&rig, RAFT_ENTRY_COMMAND, 10), RAFT_E_NOT_LEADER);
+    rig_tick(&rig, 1);
+    cr_assert(rig.ready.status_changed && rig.ready.status.role == RAFT_FOLLOWER);
+    cr_assert(rig.ready.read_count == 1 && rig.ready.reads[0].refused);
+    cr_assert_eq(rig.ready.message_count, 0);
     rig_close(&rig);
 }
 
