@@ -168,7 +168,8 @@ void raft_on_append(struct raft *r, const struct raft_msg *msg)
     }
     uint64_t matched = take_entries(r, a);
     uint64_t commit = a->commit < matched ? a->commit : matched;
-    if (commit > r->log.commit)
+    bool is_news = commit > r->log.commit;
+    if (is_news)
         r->log.commit = commit;
     if (matched < a->prev.index + a->entry_count)
         reject_no_room(r, msg, matched);
@@ -176,5 +177,7 @@ void raft_on_append(struct raft *r, const struct raft_msg *msg)
         r->verified = matched;
     if (r->log.commit > r->verified)
         r->verified = r->log.commit;
-    owe_answer(r, matched);
+    /* One that only brought a commit index tells its sender nothing by being answered. */
+    if (a->entry_count > 0 || !is_news || matched > r->answered)
+        owe_answer(r, matched);
 }

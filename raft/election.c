@@ -246,7 +246,7 @@ void raft_on_election_tick(struct raft *r)
 
 void raft_on_leader_dead(struct raft *r)
 {
-    if (r->leader == 0 || r->role == RAFT_LEADER || !r->has_voice)
+    if (r->leader == 0 || r->role == RAFT_LEADER)
         return;
     r->dead_leader = r->leader;
     r->dead_term = r->term;

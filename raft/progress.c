@@ -91,11 +91,18 @@ void raft_progress_probe(struct raft_progress *p, uint64_t next)
     p->gap_check_due = false;
 }
 
-void raft_progress_replicate(struct raft_progress *p)
+/* Goes on behind the probe, whose entries are taken for accepted, though the answer may name less:
+ * they need not be durable yet. If the answer was to something older, the probe's refusal or a gap
+ * leads back to probing. */
+void raft_progress_replicate(const struct raft *r, struct raft_progress *p)
 {
     inflights_clear(p);
     p->state = RAFT_PROGRESS_REPLICATE;
     p->next = p->match + 1;
+    if (p->probe_sent && p->probe.last_index > p->match) {
+        p->next = p->probe.last_index + 1;
+        raft_inflights_add(r, p, p->probe);
+    }
     p->probe_sent = false;
 }
 

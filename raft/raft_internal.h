@@ -47,9 +47,11 @@ struct raft_progress {
     uint64_t match; /* durable there, known equal to our log */
     uint64_t next;  /* the next index to send */
     bool probe_sent;
+    struct raft_inflight
+        probe;            /* what the probe that was sent carries; ends at next - 1: nothing */
     bool gap_check_due;   /* send an empty append at next - 1: did something get lost? */
     uint64_t retry_ms;    /* it had no room: nothing to it before then, or before it has */
-    uint64_t append_ms;   /* an append was last sent or answered */
+    uint64_t append_ms;   /* an append that is answered was last sent, or an answer came */
     uint64_t commit_sent; /* the commit index that it will take from what was sent */
 
     bool heard; /* in this term, at heard_ms */
@@ -221,7 +223,7 @@ struct raft_progress *raft_member(const struct raft *r, uint64_t id); /* NULL: n
 void raft_members_install(struct raft *r, const struct raft_config *config);
 void raft_progress_reset(struct raft *r, struct raft_progress *p, uint64_t next);
 void raft_progress_probe(struct raft_progress *p, uint64_t next);
-void raft_progress_replicate(struct raft_progress *p);
+void raft_progress_replicate(const struct raft *r, struct raft_progress *p);
 void raft_progress_strand(struct raft_progress *p);
 bool raft_progress_is_full(const struct raft *r, const struct raft_progress *p);
 void raft_inflights_add(const struct raft *r, struct raft_progress *p,

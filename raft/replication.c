@@ -106,8 +106,6 @@ static bool push_append(struct raft *r, struct raft_progress *p, uint64_t first,
                          });
     uint64_t end = prev.index + count;
     p->commit_sent = r->log.commit < end ? r->log.commit : end;
-    p->append_ms = r->now_ms;
-    p->gap_check_due = false;
     return true;
 }
 
@@ -115,13 +113,16 @@ static void send_probe(struct raft *r, struct raft_progress *p)
 {
     const struct raft_entry *entries = NULL;
     uint32_t count = 0;
+    uint64_t bytes = 0;
     if (raft_log_has(&r->log, p->next)) {
-        uint64_t bytes;
         entries = &r->log.entries[raft_log_slot(&r->log, p->next)];
         count = batch_count(r, p->next, &bytes);
     }
-    if (push_append(r, p, p->next, entries, count))
-        p->probe_sent = true;
+    if (!push_append(r, p, p->next, entries, count))
+        return;
+    p->probe_sent = true;
+    p->probe = (struct raft_inflight){ p->next - 1 + count, bytes };
+    p->append_ms = r->now_ms;
 }
 
 static void ask_fetch(struct raft *r, struct raft_progress *p)
@@ -159,11 +160,15 @@ static void send_pipelined(struct raft *r, struct raft_progress *p)
         if (!push_append(r, p, p->next, entries, count))
             return;
         p->next += count;
+        p->append_ms = r->now_ms;
         raft_inflights_add(r, p, (struct raft_inflight){ p->next - 1, bytes });
         sent++;
     }
+    if (p->gap_check_due)
+        p->append_ms = r->now_ms;
     if (sent == 0 && (p->gap_check_due || has_commit_news(r, p)))
         IGNORE(push_append(r, p, p->next, NULL, 0), "it is stranded then");
+    p->gap_check_due = false;
 }
 
 /* Sends each member what it may have now; nothing when that was sent before. */
@@ -200,7 +205,7 @@ static void on_accepted(struct raft *r, struct raft_progress *p, uint64_t match)
     if (p->room_bytes > 0)
         p->retry_ms = 0;
     if (p->state != RAFT_PROGRESS_REPLICATE)
-        raft_progress_replicate(p);
+        raft_progress_replicate(r, p);
 }
 
 static void on_no_room(struct raft *r, struct raft_progress *p, uint64_t hint_index)
@@ -298,17 +303,19 @@ void raft_on_fetched(struct raft *r, const struct raft_event *event)
     if (!push_append(r, p, p->next, event->fetched.entries, count))
         return;
     p->next += count;
+    p->append_ms = r->now_ms;
     raft_inflights_add(r, p, (struct raft_inflight){ p->next - 1, bytes });
 }
 
 /* ---- links ---- */
 
-/* What was under way is lost with the connection. */
+/* What was under way is lost with the connection; a probe waits until it is back. */
 void raft_replication_on_link(struct raft *r, struct raft_progress *p, bool is_up)
 {
     if (p->state == RAFT_PROGRESS_REPLICATE)
         raft_progress_probe(p, p->match + 1);
     p->probe_sent = !is_up;
+    p->probe = (struct raft_inflight){ 0 };
     if (is_up) {
         p->retry_ms = 0;
         raft_heartbeat_send(r, p);

@@ -418,6 +418,13 @@ void cluster_link(struct cluster *c, uint64_t at, uint64_t member, bool is_up)
         "cannot fail");
 }
 
+void cluster_set_voice(struct cluster *c, uint64_t at, bool has_voice)
+{
+    raft_set_voice(cluster_node(c, at)->raft, has_voice);
+    cluster_trace(c, at, "voice=%d", has_voice);
+    IGNORE(cluster_feed(c, at, (struct raft_event){ .type = RAFT_EV_TICK }), "cannot fail");
+}
+
 void cluster_leader_dead(struct cluster *c, uint64_t at)
 {
     IGNORE(cluster_feed(c, at, (struct raft_event){ .type = RAFT_EV_LEADER_DEAD }), "cannot fail");

@@ -59,7 +59,6 @@ struct cluster_write {
 struct cluster_node {
     uint64_t id;
     bool is_up;
-    bool has_voice;
     uint32_t life; /* how often it was started */
     struct raft *raft;
     void *memory;
@@ -166,6 +165,7 @@ void cluster_flush(struct cluster *c, uint64_t id);
 void cluster_cut(struct cluster *c, uint64_t from, uint64_t to, bool is_cut);
 void cluster_cut_off(struct cluster *c, uint64_t id, bool is_cut); /* both ways, from all */
 void cluster_link(struct cluster *c, uint64_t at, uint64_t member, bool is_up);
+void cluster_set_voice(struct cluster *c, uint64_t at, bool has_voice);
 void cluster_leader_dead(struct cluster *c, uint64_t at);
 
 /* Of the highest term among those that run; 0: none. */
