@@ -346,7 +346,8 @@ bool h2_client_reset(struct h2_client *c, int32_t id, uint32_t code)
 
 bool h2_client_ping(struct h2_client *c)
 {
-    return nghttp2_submit_ping(c->ng, NGHTTP2_FLAG_NONE, NULL) == 0;
+    /* nghttp2 would send it before what was queued earlier. */
+    return h2_client_flush(c) && nghttp2_submit_ping(c->ng, NGHTTP2_FLAG_NONE, NULL) == 0;
 }
 
 bool h2_client_settings(struct h2_client *c, const nghttp2_settings_entry *entries, size_t count)
