@@ -353,6 +353,8 @@ void conn_mark(struct conn *c)
 
 void conn_close_flushed(struct conn *c)
 {
+    if (c->last_answer)
+        return; /* else each flush would cause the next */
     c->last_answer = true;
     conn_mark(c);
 }
@@ -374,7 +376,10 @@ void conn_set_flush(struct conn_set *set)
 
 void conn_settle(struct conn *c)
 {
+    if (c->settled)
+        return;
     c->settled = true;
+    conn_wake_by(c, conn_now_ms(c)); /* the session's own time-outs begin */
 }
 
 void conn_wake_by(struct conn *c, uint64_t at_ms)

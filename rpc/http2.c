@@ -162,7 +162,9 @@ static int on_frame(nghttp2_session *ng, const nghttp2_frame *frame, void *owner
         on_settings(h, &frame->settings);
         break;
     case NGHTTP2_PING:
-        if (!(frame->hd.flags & NGHTTP2_FLAG_ACK))
+        if (frame->hd.flags & NGHTTP2_FLAG_ACK)
+            conn_wake_by(h->conn, conn_now_ms(h->conn) + h->env->options.keepalive_interval_ms);
+        else
             on_client_ping(h);
         break;
     default: /* the peer chooses the type: nghttp2 has done what there is to do */
