@@ -34,6 +34,23 @@ void peer_net_set_cluster_hash(struct peer_net *net, struct slice initial_cluste
         slice_kept(initial_cluster_hash, net->cluster_hash, sizeof net->cluster_hash);
 }
 
+/* A head unpacked, and an array of the smallest entries that a frame can hold. */
+static size_t arena_bytes_max(const struct peer_options *options)
+{
+    return 16 * (size_t)PEER_FRAME_HEAD_BYTES_MAX + 2 * (size_t)options->frame_bytes_max;
+}
+
+uint64_t peer_memory_bytes(const struct peer_options *options)
+{
+    uint64_t members = options->members_max;
+    uint64_t conns = members * PEER_CONNS_PER_MEMBER + PEER_STRANGERS_MAX;
+    /* A member's accepted connection receives one frame; its link queues, and sends one. */
+    uint64_t member_bytes = sizeof(struct peer_member) + options->out_bytes_max +
+                            2 * (uint64_t)options->frame_bytes_max + 2 * PEER_GATHER_BYTES;
+    return sizeof(struct peer_net) + arena_bytes_max(options) + members * member_bytes +
+           conns * (sizeof(struct peer_conn) + PEER_FRAME_BYTES_MIN);
+}
+
 enum peer_err peer_net_open(struct peer_net **ret_net, const struct peer_options *options)
 {
     if (options->members_max == 0 || options->frame_bytes_max < PEER_FRAME_BYTES_MIN ||

@@ -124,6 +124,10 @@ enum peer_err { PEER_ERRORS(PEER_ENUM_ENTRY) };
 
 const char *peer_strerror(enum peer_err err);
 
+/* The most that a net with these options takes, for the total at start-up (I8); entries that the
+ * owner keeps come on top. */
+uint64_t peer_memory_bytes(const struct peer_options *options);
+
 enum peer_err peer_net_open(struct peer_net **ret_net, const struct peer_options *options)
     __attribute__((warn_unused_result));
 

@@ -458,5 +458,6 @@ Test(peer_link, options_out_of_bounds_are_refused)
     o.frame_bytes_max = PEER_FRAME_BYTES_MIN - 1;
     cr_assert_eq(peer_net_open(&net, &o), PEER_E_OPTIONS);
     cr_assert_null(net);
+    cr_assert_gt(peer_memory_bytes(&a->options), 4 * a->options.out_bytes_max);
     peer_rig_close(&rig);
 }
