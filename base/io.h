@@ -12,7 +12,8 @@
  *              A callback may begin, cancel and close whatever it likes.
  * Bounds:      operations in flight, timers and jobs are capped; past a cap the call that would
  *              begin one returns -EAGAIN and begins nothing.
- * Errors:      0 or a positive result, or -errno.
+ * Errors:      0 or a positive result, or -errno; also at once, from the call itself, where
+ *              nothing can begin: no descriptor for connect, an address of another family.
  */
 #ifndef BASE_IO_H
 #define BASE_IO_H

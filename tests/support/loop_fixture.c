@@ -35,9 +35,10 @@ struct settle {
     struct loop *loop;
     struct timer timer;
     uint64_t completions;
+    bool is_quiet;
 };
 
-/* A quiet millisecond is not proof, but what is tested for is there long before. */
+/* A quiet while is not proof, but what is tested for is there long before. */
 enum { QUIET_MS = 20 };
 
 static void settle_on_timer(void *owner)
@@ -46,6 +47,7 @@ static void settle_on_timer(void *owner)
     struct io *io = loop_io(s->loop);
     uint64_t now = loop_counters(s->loop)->completions;
     if (now == s->completions) {
+        s->is_quiet = true;
         loop_stop(s->loop);
         return;
     }
@@ -58,7 +60,8 @@ void loop_fixture_settle(struct loop *l)
     struct settle s = { .loop = l, .completions = UINT64_MAX };
     timer_init(&s.timer, settle_on_timer, &s);
     cr_assert(io_timer_set(loop_io(l), &s.timer, io_now_ms(loop_io(l))));
-    loop_fixture_run(l);
+    while (!s.is_quiet) /* others may stop the loop meanwhile */
+        loop_fixture_run(l);
 }
 
 struct io_addr loop_fixture_loopback(void)
