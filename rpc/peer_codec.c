@@ -22,7 +22,9 @@ static struct peer_out *out_new(const Holdfastpb__PeerMessage *message, size_t a
     if (!out)
         return NULL;
     list_init(&out->link);
+    list_init(&out->append_link);
     out->is_append = false;
+    out->is_ping = message == NULL;
     out->size = size;
     if (message)
         holdfastpb__peer_message__pack(message, out->bytes + PEER_FRAME_HEADER_BYTES);
@@ -83,14 +85,12 @@ static void text_copy(char *to, size_t max, struct slice text)
 
 /* ---- hello ---- */
 
-enum { VERSION_BYTES_MAX = 64 };
-
 struct peer_out *peer_encode_hello(const struct peer_hello *hello, const char *refusal,
                                    bool refusal_is_final)
 {
-    char version[VERSION_BYTES_MAX + 1];
+    char version[PEER_VERSION_BYTES_MAX + 1];
     char why[PEER_REFUSAL_BYTES_MAX + 1];
-    text_copy(version, VERSION_BYTES_MAX, hello->server_version);
+    text_copy(version, PEER_VERSION_BYTES_MAX, hello->server_version);
     text_copy(why, PEER_REFUSAL_BYTES_MAX, slice_of_text(refusal ? refusal : ""));
     Holdfastpb__Hello pb = HOLDFASTPB__HELLO__INIT;
     pb.protocol_version = PEER_PROTOCOL_VERSION;
@@ -115,7 +115,7 @@ bool peer_decode_hello(const Holdfastpb__Hello *pb, struct peer_hello *ret_hello
     if (pb->incarnation.len != PEER_INCARNATION_BYTES ||
         pb->process.len != PEER_INCARNATION_BYTES ||
         pb->initial_cluster_hash.len > PEER_CLUSTER_HASH_BYTES_MAX ||
-        strlen(pb->server_version) > VERSION_BYTES_MAX)
+        strlen(pb->server_version) > PEER_VERSION_BYTES_MAX)
         return false;
     *ret_hello = (struct peer_hello){
         .cluster_id = pb->cluster_id,

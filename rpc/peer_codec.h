@@ -13,12 +13,14 @@
 #include "peer.pb-c.h"
 #include "rpc/peer.h"
 
-enum { PEER_CLUSTER_HASH_BYTES_MAX = 64 };
+enum { PEER_VERSION_BYTES_MAX = 64 };
 
 /* A frame on its way out. */
 struct peer_out {
     struct list link;
-    bool is_append; /* may be dropped first: Raft sends it again */
+    struct list append_link; /* of appends alone, which may be dropped: Raft sends them again */
+    bool is_append;
+    bool is_ping;
     size_t size;
     uint8_t bytes[];
 };

@@ -9,8 +9,8 @@
  * Pure: events in, effects out; no clock, no I/O. The argument stands in formation.c.
  * Needs of the caller:
  *   - the own incarnation is durable before the first Hello;
- *   - on_hello is called for every Hello received, and a connection counts no more once a later
- *     Hello of that member has come (rpc/peer.h closes it);
+ *   - on_hello is called for every Hello received that nothing else speaks against, and a
+ *     connection counts no more once a later Hello of that member has come (rpc/peer.h closes it);
  *   - announcements leave only on connections whose Hello the other side has answered, and are
  *     taken only from connections whose Hello on_hello has accepted (rpc/peer.h does both).
  * Owner:    the caller, in place; nothing to free. Slices and texts in effects and answers live

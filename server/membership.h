@@ -103,7 +103,8 @@ enum membership_err membership_check_own(const struct membership *m, const char 
                                          char why[MEMBERSHIP_WHY_BYTES])
     __attribute__((warn_unused_result));
 
-/* What a new member's id is: also for one that is added later, with some salt. Never 0. */
+/* What a new member's id is: also for one that is added later, with some salt. The URLs are in
+ * strcmp's order. Never 0. */
 uint64_t membership_member_id(const struct membership_urls *peer, const char *token, uint64_t salt);
 
 /* Of the members' ids; never 0. */
