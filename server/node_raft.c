@@ -128,7 +128,9 @@ static void on_ready(struct node *node, const struct raft_ready *ready)
     on_reads(node, ready);
     for (uint32_t i = 0; i < ready->fetch_count; i++)
         node_fetch_begin(node, &ready->fetches[i]);
-    if (!io_timer_set(node->io, &node->raft_timer, ready->deadline_ms))
+    if (ready->deadline_ms == UINT64_MAX)
+        io_timer_cancel(node->io, &node->raft_timer);
+    else if (!io_timer_set(node->io, &node->raft_timer, ready->deadline_ms))
         node_fail(node, EXIT_CODE_FAILURE, "a timer cannot be set", "out of memory");
     /* Last, since it may step again, and that ends this ready's life. */
     if (ready->status_changed)
