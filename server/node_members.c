@@ -80,6 +80,7 @@ static void formed(struct node *node)
 {
     take_incarnations(node);
     node->has_voice = true;
+    peer_net_set_cluster_hash(node->peers, formation_hello_hash(&node->formation));
     raft_set_voice(node->raft, true);
     LOG_INFOF("the cluster has formed", log_id("cluster", node->identity.cluster_id),
               log_id("member", node->identity.member_id));
