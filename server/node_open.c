@@ -188,6 +188,7 @@ static enum exit_code open_journal(struct node *node, struct raft_pos flushed,
         .segment_count_max = node->options.journal_segment_count_max,
         .cluster_id = node->identity.cluster_id,
         .incarnation = slice_of(node->identity.incarnation, INCARNATION_BYTES),
+        .direct = true, /* half the CPU of buffered writes, and steadier (ARCHITECTURE.md) */
     };
     enum journal_err err = journal_open(&node->journal, &options, flushed, recovery);
     if (err != JOURNAL_OK) {
