@@ -137,6 +137,9 @@ enum raft_event_type {
     RAFT_EV_FETCHED,     /* answers ready.fetches: entries that had left memory. RAFT_E_MESSAGE:
                             they are not the log's, the log store is damaged */
     RAFT_EV_LINK,        /* the link to a member came up or went down */
+    RAFT_EV_STARTED,     /* this member has just started and met a quorum: it need not wait out an
+                            election timeout. Without pre-vote, or once it has heard of a leader,
+                            nothing happens; and who has a leader refuses it, so it disturbs none. */
     RAFT_EV_LEADER_DEAD, /* the leader's process has died: its port refuses, or another
                             incarnation answers. Never a mere reset. Clears stickiness. */
 };

@@ -211,6 +211,7 @@ void node_close(struct node *node, void (*fn)(void *owner), void *owner)
     requests_fail_all(&node->requests, ETCD_E_STOPPED);
     reads_fail_all(&node->reads, ETCD_E_STOPPED);
     io_timer_cancel(node->io, &node->raft_timer);
+    io_timer_cancel(node->io, &node->start_timer);
     io_timer_cancel(node->io, &node->turn_timer);
     timer_init(&node->turn_timer, close_when_quiet, node);
     node_want_turn(node);

@@ -149,6 +149,12 @@ bool node_step(struct node *node, struct raft_event *event)
     return err == RAFT_OK;
 }
 
+void node_on_start_timer(void *owner)
+{
+    struct raft_event started = { .type = RAFT_EV_STARTED };
+    node_step(owner, &started);
+}
+
 void node_on_raft_timer(void *owner)
 {
     struct raft_event tick = { .type = RAFT_EV_TICK };
