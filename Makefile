@@ -52,7 +52,8 @@ SUPPORT_O := $(SUPPORT_C:%.c=$(B)/obj/%.o)
 
 .SECONDARY:
 .DELETE_ON_ERROR:
-.PHONY: all help deps unit unit-bin test lint demo cluster format clean
+
+.PHONY: perf-writes all help deps unit unit-bin test lint demo cluster format clean
 
 all: deps
 	@$(MAKE) --no-print-directory binaries
@@ -116,6 +117,10 @@ $(B)/tests/e2e/writers: $(B)/obj/tests/e2e/writers.o $(CLIENT_O) $(LIB)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
+$(B)/tests/perf/%: $(B)/obj/tests/perf/%.o $(CLIENT_O) $(LIB)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
 # ---- checks ----
 
 unit-bin: $(UNIT)
@@ -152,6 +157,11 @@ SEED   := 1
 crash-loop: deps
 	@$(MAKE) --no-print-directory e2e-bin
 	@HOLDFAST_BUILD=$(B) $(PYTHON) tests/e2e/crash_loop.py $(ROUNDS) $(NODES) $(SEED)
+
+# Latency and throughput of writes beside the machine's limit and etcd, in one run.
+perf-writes: all
+	@$(MAKE) --no-print-directory $(B)/tests/perf/limit $(B)/tests/perf/put_latency
+	@tests/perf/writes $(B)
 
 clean:
 	rm -rf build

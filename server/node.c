@@ -61,7 +61,7 @@ static void forget_lost_leader(struct node *node)
 
 void node_turn_end(struct node *node)
 {
-    /* Parts report their end one by one: those that are closed already take no more turns. */
+    /* While the parts close some are gone already. */
     if (node->has_failed || node->closing_parts > 0)
         return;
     if (!node->is_closing) {
@@ -212,6 +212,7 @@ void node_close(struct node *node, void (*fn)(void *owner), void *owner)
     requests_fail_all(&node->requests, ETCD_E_STOPPED);
     reads_fail_all(&node->reads, ETCD_E_STOPPED);
     io_timer_cancel(node->io, &node->raft_timer);
+    io_timer_cancel(node->io, &node->start_timer);
     io_timer_cancel(node->io, &node->turn_timer);
     timer_init(&node->turn_timer, close_when_quiet, node);
     node_want_turn(node);

@@ -94,6 +94,7 @@ struct node {
     struct raft_status status;
     uint64_t apply_to_index; /* committed, and durable here: may be applied */
     uint64_t applied_term;
+    uint64_t noop_term;   /* the last term that we led and began */
     bool apply_is_sliced; /* an entry is half applied */
     struct raft_state_hash hashes[NODE_HASHES];
     struct raft_state_hash expected; /* the leader's, ahead of us; index 0: none */
@@ -105,6 +106,7 @@ struct node {
 
     struct timer raft_timer;
     struct timer turn_timer;
+    struct timer start_timer; /* the first election need not wait for a time-out */
     uint64_t forward_not_before_ms;
     bool has_voice;
     bool is_serving;
@@ -125,6 +127,7 @@ void node_want_turn(struct node *node);
 /* node_raft.c: one event in, its effects carried out. False: Raft refused the event. */
 bool node_step(struct node *node, struct raft_event *event);
 void node_on_raft_timer(void *owner);
+void node_on_start_timer(void *owner);
 enum exit_code node_raft_open(struct node *node, const struct store_state *state,
                               struct journal_recovery *recovery, char *detail);
 

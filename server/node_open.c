@@ -188,6 +188,7 @@ static enum exit_code open_journal(struct node *node, struct raft_pos flushed,
         .segment_count_max = node->options.journal_segment_count_max,
         .cluster_id = node->identity.cluster_id,
         .incarnation = slice_of(node->identity.incarnation, INCARNATION_BYTES),
+        .direct = true, /* half the CPU of buffered writes, and steadier (ARCHITECTURE.md) */
     };
     enum journal_err err = journal_open(&node->journal, &options, flushed, recovery);
     if (err != JOURNAL_OK) {
@@ -283,6 +284,7 @@ static struct node *node_new(const struct node_options *options)
     list_init(&node->forwarded);
     list_init(&node->compaction_waits);
     timer_init(&node->raft_timer, node_on_raft_timer, node);
+    timer_init(&node->start_timer, node_on_start_timer, node);
     timer_init(&node->turn_timer, on_turn_timer, node);
     return node;
 }
@@ -330,6 +332,7 @@ void node_free(struct node *node)
     arena_done(&node->publish_arena);
     io_timer_cancel(node->io, &node->raft_timer);
     io_timer_cancel(node->io, &node->turn_timer);
+    io_timer_cancel(node->io, &node->start_timer);
     if (node->lock_fd >= 0)
         close(node->lock_fd);
     if (node->dir_fd >= 0)

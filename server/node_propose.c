@@ -4,7 +4,6 @@
 #include <stdlib.h>
 
 #include "base/assert.h"
-#include "base/log.h"
 #include "proto/entry.h"
 #include "server/node_internal.h"
 
@@ -80,8 +79,8 @@ void node_propose_noop(struct node *node)
     b.count = 0;
     b.bytes = 0;
     batch_add(&b, (struct entry_header){ .type = RAFT_ENTRY_NOOP }, (struct slice){ 0 });
-    if (!batch_propose(node, &b))
-        LOG_WARNF("the first entry of the term could not be proposed");
+    if (batch_propose(node, &b))
+        node->noop_term = node->status.term;
 }
 
 /* ---- on the leader ---- */
@@ -240,7 +239,11 @@ static void forward_to_leader(struct node *node)
 void node_propose_gathered(struct node *node)
 {
     if (node->status.role == RAFT_LEADER) {
-        propose_as_leader(node);
+        /* There was no room for it when the term began: nothing else may come first. */
+        if (node->noop_term != node->status.term)
+            node_propose_noop(node);
+        if (node->noop_term == node->status.term)
+            propose_as_leader(node);
         return;
     }
     if (!list_is_empty(&node->forwarded))

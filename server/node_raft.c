@@ -128,7 +128,9 @@ static void on_ready(struct node *node, const struct raft_ready *ready)
     on_reads(node, ready);
     for (uint32_t i = 0; i < ready->fetch_count; i++)
         node_fetch_begin(node, &ready->fetches[i]);
-    if (!io_timer_set(node->io, &node->raft_timer, ready->deadline_ms))
+    if (ready->deadline_ms == UINT64_MAX)
+        io_timer_cancel(node->io, &node->raft_timer);
+    else if (!io_timer_set(node->io, &node->raft_timer, ready->deadline_ms))
         node_fail(node, EXIT_CODE_FAILURE, "a timer cannot be set", "out of memory");
     /* Last, since it may step again, and that ends this ready's life. */
     if (ready->status_changed)
@@ -145,6 +147,12 @@ bool node_step(struct node *node, struct raft_event *event)
     if (err == RAFT_OK)
         on_ready(node, &ready);
     return err == RAFT_OK;
+}
+
+void node_on_start_timer(void *owner)
+{
+    struct raft_event started = { .type = RAFT_EV_STARTED };
+    node_step(owner, &started);
 }
 
 void node_on_raft_timer(void *owner)

@@ -272,11 +272,19 @@ static bool a_is_up_again(struct peer_rig *r)
     return a->links_up >= 2 && peer_net_is_up(a->net, b->id);
 }
 
+static bool a_failed_five_times(struct peer_rig *r)
+{
+    (void)r;
+    return peer_net_counters(a->net)->dials_failed >= 5;
+}
+
 Test(peer_link, a_refused_dial_after_a_lost_link_is_a_death, .init = pair_up, .fini = rig_done)
 {
     peer_rig_node_close(b);
     peer_rig_run(&rig, b_is_dead_to_a);
     cr_assert_eq(a->links_down, 1);
+    peer_rig_run(&rig, a_failed_five_times);
+    cr_assert_eq(a->deaths, 1, "told once, not at each refused dial");
     peer_rig_node_open(b, 3);
     peer_rig_add(b, a);
     peer_rig_run(&rig, a_is_up_again);
