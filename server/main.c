@@ -45,6 +45,8 @@ enum {
 struct daemon {
     struct options options;
     struct membership initial;
+    struct io_addr client_addrs[OPTIONS_URLS_MAX]; /* of --listen-client-urls */
+    struct io_addr peer_addrs[OPTIONS_URLS_MAX];   /* of --listen-peer-urls */
     struct loop *loop;
     struct io *io;
     struct node *node;
@@ -225,6 +227,17 @@ static enum exit_code open_loop(struct daemon *d)
     return err == LOOP_E_UNSUPPORTED ? EXIT_CODE_KERNEL : EXIT_CODE_FAILURE;
 }
 
+/* Before the data directory is touched: a start that cannot work leaves nothing behind. */
+static enum exit_code read_addresses(struct daemon *d)
+{
+    const struct options *o = &d->options;
+    enum exit_code code =
+        resolve_all("listen-client-urls", &o->listen_client_urls, d->client_addrs);
+    return code == EXIT_CODE_OK
+               ? resolve_all("listen-peer-urls", &o->listen_peer_urls, d->peer_addrs)
+               : code;
+}
+
 static enum exit_code read_cluster(struct daemon *d)
 {
     membership_init(&d->initial);
@@ -253,10 +266,6 @@ static uint64_t journal_segment_bytes(const struct options *options)
 static enum exit_code open_node(struct daemon *d)
 {
     const struct options *o = &d->options;
-    static struct io_addr peer_addrs[OPTIONS_URLS_MAX];
-    enum exit_code code = resolve_all("listen-peer-urls", &o->listen_peer_urls, peer_addrs);
-    if (code != EXIT_CODE_OK)
-        return code;
     struct node_options options = {
         .io = d->io,
         .data_dir = o->data_dir,
@@ -267,7 +276,7 @@ static enum exit_code open_node(struct daemon *d)
         .initial_member_id = membership_by_name(&d->initial, o->name)->id,
         .client_urls = o->advertise_client_urls.texts,
         .client_url_count = o->advertise_client_urls.count,
-        .peer_addrs = peer_addrs,
+        .peer_addrs = d->peer_addrs,
         .peer_addr_count = o->listen_peer_urls.count,
         .must_match_initial = strcmp(o->initial_cluster_state, "new") == 0,
         .heartbeat_ms = (uint32_t)o->heartbeat_interval_ms,
@@ -286,7 +295,7 @@ static enum exit_code open_node(struct daemon *d)
         .owner = d,
     };
     char detail[NODE_DETAIL_BYTES] = "";
-    code = node_open(&d->node, &options, detail);
+    enum exit_code code = node_open(&d->node, &options, detail);
     if (code != EXIT_CODE_OK)
         fail(detail);
     return code;
@@ -330,23 +339,21 @@ static enum exit_code open_services(struct daemon *d)
         fail("cannot start the gRPC server: out of memory");
         return EXIT_CODE_FAILURE;
     }
-    struct io_addr addrs[OPTIONS_URLS_MAX];
-    const struct options_urls *urls = &d->options.listen_client_urls;
-    enum exit_code code = resolve_all("listen-client-urls", urls, addrs);
-    for (size_t i = 0; i < urls->count && code == EXIT_CODE_OK; i++) {
+    for (size_t i = 0; i < d->options.listen_client_urls.count; i++) {
+        const struct io_addr *addr = &d->client_addrs[i];
         struct io_addr bound;
         char text[ADDR_TEXT_BYTES_MAX];
-        int err = grpc_server_listen(d->grpc, &addrs[i], &bound);
+        int err = grpc_server_listen(d->grpc, addr, &bound);
         if (err < 0) {
             fprintf(stderr,
                     "holdfastd: cannot listen for clients on %s: %s; free it, or change "
                     "--listen-client-urls\n",
-                    addr_format(&addrs[i], text), strerror(-err));
+                    addr_format(addr, text), strerror(-err));
             return EXIT_CODE_ADDRESS;
         }
         LOG_INFOF("serving client traffic", log_text("address", addr_format(&bound, text)));
     }
-    return code;
+    return EXIT_CODE_OK;
 }
 
 static enum exit_code open_signals(struct daemon *d)
@@ -372,7 +379,9 @@ static enum exit_code start(struct daemon *d)
     if (code != EXIT_CODE_OK)
         return code;
     raise_file_limit();
-    code = read_cluster(d);
+    code = read_addresses(d);
+    if (code == EXIT_CODE_OK)
+        code = read_cluster(d);
     if (code == EXIT_CODE_OK)
         code = open_node(d);
     if (code == EXIT_CODE_OK)

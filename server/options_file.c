@@ -25,13 +25,16 @@ static char *trim(char *text)
     return text;
 }
 
-/* Takes quotes off, or a comment behind a plain value. */
+/* Takes quotes off and a comment behind the value. NULL: something else follows the quotes. */
 static char *plain_value(char *value)
 {
-    size_t size = strlen(value);
-    if (size >= 2 && (value[0] == '"' || value[0] == '\'') && value[size - 1] == value[0]) {
-        value[size - 1] = '\0';
-        return value + 1;
+    if (value[0] == '"' || value[0] == '\'') {
+        char *end = strchr(value + 1, value[0]);
+        if (!end)
+            return NULL;
+        *end = '\0';
+        const char *rest = trim(end + 1);
+        return *rest == '\0' || *rest == '#' ? value + 1 : NULL;
     }
     char *comment = strstr(value, " #");
     if (comment)
@@ -58,7 +61,10 @@ static bool read_line(struct options *o, char *text, const char *path, unsigned 
                  options_flag_nearest(content, strlen(content)));
         return line_error(detail, path, line, why);
     }
-    return options_set(o, flag, plain_value(trim(colon + 1)), "the configuration file's ", detail);
+    char *value = plain_value(trim(colon + 1));
+    if (!value)
+        return line_error(detail, path, line, "the value's quotes do not end where it does");
+    return options_set(o, flag, value, "the configuration file's ", detail);
 }
 
 bool options_read_file(struct options *o, const char *path, char *detail)
@@ -69,10 +75,17 @@ bool options_read_file(struct options *o, const char *path, char *detail)
                  strerror(errno));
         return false;
     }
-    char text[LINE_BYTES_MAX];
+    char *text = NULL;
+    size_t capacity = 0;
+    ssize_t size;
     bool ok = true;
-    for (unsigned line = 1; ok && fgets(text, sizeof text, file); line++)
-        ok = read_line(o, text, path, line, detail);
+    for (unsigned line = 1; ok && (size = getline(&text, &capacity, file)) > 0; line++) {
+        if (size > LINE_BYTES_MAX || strlen(text) != (size_t)size)
+            ok = line_error(detail, path, line, "this is no text, or far too long a line");
+        else
+            ok = read_line(o, text, path, line, detail);
+    }
+    free(text);
     if (ok && ferror(file)) {
         snprintf(detail, OPTIONS_DETAIL_BYTES, "cannot read the configuration file %s", path);
         ok = false;

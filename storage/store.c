@@ -59,6 +59,30 @@ static int dirs_sync(const char *path)
     return code == 0 ? dir_sync(dirname(copy)) : code;
 }
 
+/* A file that was cut short would be SIGBUS where the map ends. LMDB leaves out pages at the end
+ * that nothing uses, so the length alone does not tell damage: filled up with zeros it is what a
+ * page's own check finds. */
+static int file_fill_up(MDB_env *env)
+{
+    int fd;
+    MDB_envinfo info;
+    MDB_stat stat;
+    struct stat file;
+    int rc = mdb_env_get_fd(env, &fd);
+    if (rc == MDB_SUCCESS)
+        rc = mdb_env_info(env, &info);
+    if (rc == MDB_SUCCESS)
+        rc = mdb_env_stat(env, &stat);
+    if (rc != MDB_SUCCESS)
+        return rc;
+    off_t end;
+    if (__builtin_mul_overflow(info.me_last_pgno + 1, stat.ms_psize, &end))
+        return MDB_CORRUPTED;
+    if (fstat(fd, &file) != 0 || (file.st_size < end && ftruncate(fd, end) != 0))
+        return errno;
+    return MDB_SUCCESS;
+}
+
 static int env_open(struct store *s, const struct store_options *options)
 {
     if (mkdir(options->path, 0700) != 0 && errno != EEXIST)
@@ -74,6 +98,8 @@ static int env_open(struct store *s, const struct store_options *options)
      * keys all over the file, so the kernel's read-ahead would only displace pages. */
     if (rc == MDB_SUCCESS)
         rc = mdb_env_open(s->env, options->path, MDB_NOTLS | MDB_NORDAHEAD, 0600);
+    if (rc == MDB_SUCCESS)
+        rc = file_fill_up(s->env);
     int stale = 0;
     if (rc == MDB_SUCCESS)
         rc = mdb_reader_check(s->env, &stale); /* one of a killed process would pin free pages */

@@ -1,5 +1,8 @@
 #include "storage/store_write.h"
 
+#include <errno.h>
+#include <sys/statvfs.h>
+
 #include "base/assert.h"
 #include "storage/key_tree.h"
 
@@ -8,6 +11,8 @@ enum {
     KEY_PUT_BYTES = STORE_PAGE_BYTES + STORE_PAGE_BYTES / 8,
     /* Kept free for the meta row, its branch pages and LMDB's list of free pages. */
     COMMIT_BYTES = 8 * STORE_PAGE_BYTES,
+    /* Less than LMDB writes at a time (MDB_COMMIT_PAGES), several times over. */
+    DISK_FULL_BYTES = 1 << 20,
 };
 
 static enum store_err txn_begin(struct store_writer *w)
@@ -25,6 +30,17 @@ enum store_err store_writer_begin(struct store_writer *w, struct store *s)
     return txn_begin(w);
 }
 
+/* LMDB calls a write that ended early EIO (mdb_page_flush), and the usual reason is a full disk. */
+static enum store_err err_of_commit(const struct store_writer *w, int rc)
+{
+    int fd;
+    struct statvfs disk;
+    if (rc == EIO && mdb_env_get_fd(w->store->env, &fd) == MDB_SUCCESS &&
+        fstatvfs(fd, &disk) == 0 && disk.f_bavail < DISK_FULL_BYTES / disk.f_frsize)
+        return STORE_E_NOSPACE;
+    return store_err_of_mdb(rc);
+}
+
 enum store_err store_writer_commit(struct store_writer *w)
 {
     const struct store_meta meta = {
@@ -37,7 +53,7 @@ enum store_err store_writer_commit(struct store_writer *w)
         return err;
     int rc = mdb_txn_commit(w->txn);
     w->txn = NULL; /* a commit frees it, whatever it returns */
-    return store_err_of_mdb(rc);
+    return err_of_commit(w, rc);
 }
 
 void store_writer_abort(struct store_writer *w)
