@@ -139,7 +139,8 @@ static void on_ready(struct node *node, const struct raft_ready *ready)
 
 bool node_step(struct node *node, struct raft_event *event)
 {
-    if (node->has_failed)
+    /* A late message or timer must not act on parts that are closed already. */
+    if (node->has_failed || node->closing_parts > 0)
         return false;
     event->now_ms = io_now_ms(node->io);
     struct raft_ready ready;
