@@ -66,6 +66,7 @@ help:
 	@echo 'make cluster   three nodes on loopback until Ctrl-C'
 	@echo 'make test      everything that CI checks but lint'
 	@echo 'make crash-loop ROUNDS=100 NODES=3   kill -9 of all at once under load, again and again'
+	@echo 'make measure   an idle cluster, and starts with a million keys on disk'
 	@echo 'make lint      structure, purity, banned calls, formatting'
 	@echo 'make unit      unit tests alone (SAN=1: with sanitizers)'
 	@echo 'make all       build/holdfastd and build/holdfastctl'
@@ -162,6 +163,14 @@ crash-loop: deps
 perf-writes: all
 	@$(MAKE) --no-print-directory $(B)/tests/perf/limit $(B)/tests/perf/put_latency
 	@tests/perf/writes $(B)
+
+# What an idle node costs, and a start with many keys on disk.
+SECONDS := 30
+KEYS    := 1000000
+.PHONY: measure
+measure: deps
+	@$(MAKE) --no-print-directory e2e-bin
+	@HOLDFAST_BUILD=$(B) $(PYTHON) tests/e2e/measure.py $(SECONDS) $(KEYS)
 
 clean:
 	rm -rf build
