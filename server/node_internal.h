@@ -153,6 +153,8 @@ void node_check_hash(struct node *node, uint64_t member, struct raft_state_hash 
 
 /* node_flush.c */
 void node_flush_if_due(struct node *node);
+/* At an orderly end, so that the next start has nothing to replay. */
+void node_flush_last(struct node *node);
 void node_fetch_begin(struct node *node, const struct raft_fetch *wanted);
 bool node_jobs_are_running(const struct node *node);
 
