@@ -106,6 +106,7 @@ struct node {
 
     struct timer raft_timer;
     struct timer turn_timer;
+    uint32_t starts;          /* rounds of it so far */
     struct timer start_timer; /* the first election need not wait for a time-out */
     uint64_t forward_not_before_ms;
     bool has_voice;
