@@ -52,7 +52,8 @@ SUPPORT_O := $(SUPPORT_C:%.c=$(B)/obj/%.o)
 
 .SECONDARY:
 .DELETE_ON_ERROR:
-.PHONY: all help deps unit unit-bin test lint demo cluster format clean
+
+.PHONY: perf-writes all help deps unit unit-bin test lint demo cluster format clean
 
 all: deps
 	@$(MAKE) --no-print-directory binaries
@@ -112,6 +113,10 @@ $(B)/tests/unit/tools/%_test: $(B)/obj/tests/unit/tools/%_test.o $(SUPPORT_O) \
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lcriterion
 
+$(B)/tests/perf/%: $(B)/obj/tests/perf/%.o $(CLIENT_O) $(LIB)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
 # ---- checks ----
 
 unit-bin: $(UNIT)
@@ -136,6 +141,11 @@ demo: all
 cluster: all
 	@$(MAKE) --no-print-directory $(B)/holdfast-demo
 	@$(B)/holdfast-demo --cluster
+
+# Latency and throughput of writes beside the machine's limit and etcd, in one run.
+perf-writes: all
+	@$(MAKE) --no-print-directory $(B)/tests/perf/limit $(B)/tests/perf/put_latency
+	@tests/perf/writes $(B)
 
 clean:
 	rm -rf build

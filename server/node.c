@@ -61,7 +61,8 @@ static void forget_lost_leader(struct node *node)
 
 void node_turn_end(struct node *node)
 {
-    if (node->has_failed)
+    /* While the parts close some are gone already. */
+    if (node->has_failed || node->closing_parts > 0)
         return;
     if (!node->is_closing) {
         node_propose_gathered(node);

@@ -9,7 +9,7 @@
 
 enum {
     UNFLUSHED_ENTRIES_MAX = 1 << 16, /* half of Raft's window */
-    COMPACT_ROWS_MAX = 50000,        /* of one flush: a second of the writer's time */
+    COMPACT_ROWS_MAX = 10000,        /* of one flush: a fraction of a second of the writer */
     FETCH_ENTRIES_MAX = 4096,
     MEMBERSHIP_ENCODED_BYTES_MAX = 1 << 20,
 };
