@@ -69,6 +69,8 @@ help:
 	@echo 'make unit      unit tests alone (SAN=1: with sanitizers)'
 	@echo 'make all       build/holdfastd and build/holdfastctl'
 	@echo 'make deps      install the Debian packages that are missing'
+	@echo 'make format    clang-format over all sources'
+	@echo 'make clean     remove build/'
 
 deps:
 	@tools/deps
