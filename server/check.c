@@ -167,10 +167,8 @@ static enum etcd_error collect_op(const Etcdserverpb__RequestOp *op, struct chan
     } else if (op->request_case == ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_DELETE_RANGE) {
         const Etcdserverpb__DeleteRangeRequest *d = op->request_delete_range;
         struct key_range range = key_range_of(d->key, d->range_end);
-        /* etcd's interval tree takes an empty or inverted one as its start. */
-        if (key_range_is_empty(&range))
-            range = key_range_point(range.start);
-        added = change_add(l, range, false);
+        if (!key_range_is_empty(&range))
+            added = change_add(l, range, false);
     } else if (op->request_case == ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_TXN) {
         return collect(op->request_txn, l);
     }
