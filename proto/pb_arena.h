@@ -2,7 +2,8 @@
  *
  * Owner:    the arena's; an unpacked message lives until arena_reset or arena_done, and nobody
  *           calls the message's free_unpacked.
- * Bounds:   the arena's bytes_max: bytes that would unpack to more do not unpack (I9).
+ * Bounds:   the arena's bytes_max: bytes that would unpack to more do not unpack (I9). Messages
+ *           inside messages: PB_ARENA_DEPTH_MAX; every one costs stack.
  * Thread:   the arena's.
  */
 #ifndef PROTO_PB_ARENA_H
@@ -12,10 +13,13 @@
 
 #include "base/arena.h"
 
+enum { PB_ARENA_DEPTH_MAX = 1000 }; /* a transaction in a transaction is two */
+
 /* A value that borrows `a`: pass its address to an unpack function. */
 ProtobufCAllocator pb_arena_allocator(struct arena *a);
 
-/* NULL: malformed, or larger than the arena allows. The caller casts to the message's type. */
+/* NULL: malformed, too deep, or larger than the arena allows. The caller casts to the message's
+ * type. */
 ProtobufCMessage *pb_arena_unpack(struct arena *a, const ProtobufCMessageDescriptor *descriptor,
                                   struct slice bytes);
 

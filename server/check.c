@@ -127,7 +127,7 @@ static int change_compare(const void *a, const void *b)
     return x->order < y->order ? -1 : x->order > y->order;
 }
 
-/* Whether [0, split) and [split, count) of the list change a key in common, a pair of deletes
+/* Whether [from, split) and [split, count) of the list change a key in common, a pair of deletes
  * excepted: those never write the same key, the second finds it gone. */
 static bool changes_collide(struct change_list *l, uint32_t from, uint32_t split)
 {
@@ -175,19 +175,29 @@ static enum etcd_error collect_op(const Etcdserverpb__RequestOp *op, struct chan
     return added ? ETCD_OK : ETCD_E_REQUEST_TOO_LARGE;
 }
 
-/* Adds one branch's changes, each operation against those before it in the branch. */
+static bool op_is_txn(const Etcdserverpb__RequestOp *op)
+{
+    return op->request_case == ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_TXN;
+}
+
+/* Adds one branch's changes: first the plain ones, which are known not to collide, then each
+ * nested transaction's, against those and the nested ones before it; so the order in which the
+ * operations stand does not matter. */
 static enum etcd_error collect_branch(Etcdserverpb__RequestOp **ops, size_t count,
                                       struct change_list *l)
 {
     uint32_t from = l->count;
-    for (size_t i = 0; i < count; i++) {
-        uint32_t split = l->count;
-        enum etcd_error error = collect_op(ops[i], l);
-        if (error != ETCD_OK)
-            return error;
-        if (ops[i]->request_case == ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_TXN &&
-            changes_collide(l, from, split))
-            return ETCD_E_DUPLICATE_KEY;
+    for (int nested = 0; nested <= 1; nested++) {
+        for (size_t i = 0; i < count; i++) {
+            if (op_is_txn(ops[i]) != nested)
+                continue;
+            uint32_t split = l->count;
+            enum etcd_error error = collect_op(ops[i], l);
+            if (error != ETCD_OK)
+                return error;
+            if (nested && changes_collide(l, from, split))
+                return ETCD_E_DUPLICATE_KEY;
+        }
     }
     return ETCD_OK;
 }
@@ -198,8 +208,7 @@ static bool plain_changes_collide(Etcdserverpb__RequestOp **ops, size_t count, s
 {
     struct change_list l = { .arena = arena };
     for (size_t i = 0; i < count; i++) {
-        if (ops[i]->request_case != ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_TXN &&
-            collect_op(ops[i], &l) != ETCD_OK)
+        if (!op_is_txn(ops[i]) && collect_op(ops[i], &l) != ETCD_OK)
             return true;
     }
     if (l.count < 2)

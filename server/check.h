@@ -15,7 +15,9 @@ enum etcd_error check_range(const Etcdserverpb__RangeRequest *r);
 enum etcd_error check_put(const Etcdserverpb__PutRequest *r);
 enum etcd_error check_delete_range(const Etcdserverpb__DeleteRangeRequest *r);
 
-/* Also that no key is changed twice: one change a key a revision is what the store relies on.
+/* Also that no key is changed twice: one change a key a revision is what the store relies on, so
+ * this is stricter than etcd's checkIntervals, which does not see a delete with range_end "\0"
+ * meet a put, nor a nested put meet the delete of a later nested transaction.
  * The arena is scratch; when it is full the request is too large. */
 enum etcd_error check_txn(const Etcdserverpb__TxnRequest *r, uint32_t txn_ops_max,
                           struct arena *arena);

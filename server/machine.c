@@ -127,7 +127,7 @@ static enum machine_err apply_txn(struct machine *m, const Etcdserverpb__TxnRequ
 
 static enum etcd_error compaction_check(const struct machine *m, int64_t revision)
 {
-    if (revision <= m->state.compact_revision)
+    if (revision <= machine_compact_revision_shown(m->state.compact_revision))
         return ETCD_E_COMPACTED;
     return revision > m->state.revision ? ETCD_E_FUTURE_REVISION : ETCD_OK;
 }

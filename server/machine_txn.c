@@ -225,7 +225,8 @@ static enum etcd_error check_range_revision(const struct txn_run *run, int64_t r
         return ETCD_OK;
     if (revision > run->range.revision)
         return ETCD_E_FUTURE_REVISION;
-    return revision < run->range.compact_revision ? ETCD_E_COMPACTED : ETCD_OK;
+    int64_t first = machine_compact_revision_shown(run->range.compact_revision);
+    return revision < first ? ETCD_E_COMPACTED : ETCD_OK;
 }
 
 static enum machine_err check_ops(struct txn_run *run, const Etcdserverpb__TxnRequest *r)

@@ -1,17 +1,19 @@
 """Real holdfastd processes on loopback: start, wait for what they say, kill, restart, stop.
 
-Ports are ephemeral. Nothing sleeps: a node is waited for by reading its log until the line is
-there, a process by its exit.
+Ports are ephemeral. Nothing sleeps: a node is waited for by its log, which a thread of its own
+reads all the time (a node that says much must never stand still on a full pipe), a process by its
+exit.
 """
 
+import codecs
 import json
 import os
-import selectors
 import shutil
 import signal
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 
 BUILD = os.path.abspath(os.environ.get("HOLDFAST_BUILD", "build"))
@@ -34,6 +36,8 @@ def free_ports(count):
 
 
 class Node:
+    program = HOLDFASTD
+
     def __init__(self, name, directory, client_port, peer_port, flags):
         self.name = name
         self.directory = directory
@@ -42,7 +46,10 @@ class Node:
         self.peer_port = peer_port
         self.flags = flags
         self.process = None
-        self.log = ""
+        self.log = ""  # of the process started last; grows while it runs
+        self.log_grew = threading.Condition()
+        self.log_ended = False
+        self.reader = None
 
     @property
     def client_url(self):
@@ -58,7 +65,7 @@ class Node:
 
     def command(self):
         return [
-            HOLDFASTD,
+            self.program,
             "--name", self.name,
             "--data-dir", self.data_dir,
             "--listen-client-urls", self.client_url,
@@ -73,41 +80,44 @@ class Node:
         self.process = subprocess.Popen(
             self.command(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE)
-        os.set_blocking(self.process.stderr.fileno(), False)
         self.log = ""
+        self.log_ended = False
+        self.reader = threading.Thread(target=self.drain, args=(self.process.stderr,), daemon=True)
+        self.reader.start()
         return self
 
-    def read_log(self, timeout_s):
-        """One more piece of the log; False when the process closed it."""
-        with selectors.DefaultSelector() as selector:
-            selector.register(self.process.stderr, selectors.EVENT_READ)
-            if not selector.select(timeout_s):
-                return True
-            piece = self.process.stderr.read()
+    def drain(self, pipe):
+        decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        while True:
+            piece = os.read(pipe.fileno(), 1 << 16)
+            with self.log_grew:
+                self.log += decoder.decode(piece, final=not piece)
+                self.log_ended = not piece
+                self.log_grew.notify_all()
             if not piece:
-                return False
-            self.log += piece.decode(errors="replace")
-            return True
+                return
 
-    def wait_for(self, text, timeout_s=WAIT_S):
-        deadline = time.monotonic() + timeout_s
-        while text not in self.log:
-            left = deadline - time.monotonic()
-            assert left > 0, f"{self.name} did not say {text!r} in time:\n{self.log}"
-            if not self.read_log(left) and text not in self.log:
-                code = self.process.wait()
-                raise AssertionError(f"{self.name} ended ({code}) before {text!r}:\n{self.log}")
-        return self
+    def wait_for(self, text, timeout_s=WAIT_S, count=1):
+        """Until the log has the text that many times."""
+        with self.log_grew:
+            said = self.log_grew.wait_for(
+                lambda: self.log.count(text) >= count or self.log_ended, timeout_s)
+            assert said, f"{self.name} did not say {text!r} in time:\n{self.log}"
+            if self.log.count(text) >= count:
+                return self
+        code = self.process.wait()
+        raise AssertionError(f"{self.name} ended ({code}) before {text!r}:\n{self.log}")
 
     def wait_ready(self):
         return self.wait_for(READY)
 
     def wait_exit(self, timeout_s=WAIT_S):
         """The exit code; the whole log is in self.log then."""
-        deadline = time.monotonic() + timeout_s
-        while self.read_log(max(0.0, deadline - time.monotonic())):
-            assert time.monotonic() < deadline, f"{self.name} goes on:\n{self.log}"
-        code = self.process.wait(timeout=timeout_s)
+        try:
+            code = self.process.wait(timeout=timeout_s)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"{self.name} goes on:\n{self.log}") from None
+        self.reader.join()
         self.process.stderr.close()
         self.process = None
         return code
@@ -132,12 +142,17 @@ class Node:
         return [json.loads(line) for line in self.log.splitlines() if line.startswith("{")]
 
 
+class Etcd(Node):
+    """Debian's etcd, which has the same flags and says the same when it is ready."""
+    program = "/usr/bin/etcd"
+
+
 class Cluster:
-    def __init__(self, size=3, flags=(), directory=None, token="test"):
+    def __init__(self, size=3, flags=(), directory=None, token="test", node_class=Node):
         self.directory = directory or tempfile.mkdtemp(prefix="holdfast-")
         ports = free_ports(2 * size)
         self.nodes = [
-            Node(f"n{i + 1}", self.directory, ports[2 * i], ports[2 * i + 1], [])
+            node_class(f"n{i + 1}", self.directory, ports[2 * i], ports[2 * i + 1], [])
             for i in range(size)
         ]
         members = ",".join(f"{n.name}={n.peer_url}" for n in self.nodes)

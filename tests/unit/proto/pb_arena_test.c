@@ -1,6 +1,7 @@
 #include <criterion/criterion.h>
 
 #include "proto/pb_arena.h"
+#include "rpc.pb-c.h"
 #include "state.pb-c.h"
 
 enum { URLS = 64, URL_BYTES = 100 };
@@ -54,6 +55,38 @@ Test(pb_arena, stops_at_the_cap_of_the_arena)
     cr_assert_eq(untouched.size, 1);
     arena_done(&small);
     arena_done(&packed);
+}
+
+/* Transactions in transactions: TxnRequest.success (2) holds RequestOp.request_txn (4). Written
+ * from the innermost outwards, each in front of what it holds. */
+static struct slice txn_nested(struct arena *a, unsigned levels)
+{
+    size_t room = (size_t)levels * 2 * 4;
+    uint8_t *bytes = arena_alloc(a, room + 1);
+    cr_assert_not_null(bytes);
+    size_t at = room;
+    for (unsigned level = 0; level < levels * 2; level++) {
+        size_t size = room - at;
+        cr_assert_lt(size, 1 << 21);
+        at -= 4;
+        bytes[at] = level % 2 == 0 ? 4 << 3 | 2 : 2 << 3 | 2;
+        bytes[at + 1] = (uint8_t)(size | 0x80);
+        bytes[at + 2] = (uint8_t)(size >> 7 | 0x80);
+        bytes[at + 3] = (uint8_t)(size >> 14);
+    }
+    return slice_of(bytes + at, room - at);
+}
+
+Test(pb_arena, refuses_what_is_nested_too_deep)
+{
+    struct arena a;
+    arena_init(&a, (size_t)256 << 20);
+    const ProtobufCMessageDescriptor *txn = &etcdserverpb__txn_request__descriptor;
+    cr_assert_not_null(pb_arena_unpack(&a, txn, txn_nested(&a, 1)));
+    cr_assert_not_null(pb_arena_unpack(&a, txn, txn_nested(&a, PB_ARENA_DEPTH_MAX / 2)));
+    cr_assert_null(pb_arena_unpack(&a, txn, txn_nested(&a, PB_ARENA_DEPTH_MAX / 2 + 1)));
+    cr_assert_null(pb_arena_unpack(&a, txn, txn_nested(&a, 180000)));
+    arena_done(&a);
 }
 
 Test(pb_arena, refuses_every_truncation_or_gives_a_message)
