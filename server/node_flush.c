@@ -203,28 +203,30 @@ static void fetch_run(struct io_job *job)
 
 static void fetch_done(struct io_job *job)
 {
-    struct node_fetch *f = LIST_ENTRY(job, struct node_fetch, job);
-    struct node *node = f->node;
-    bool is_there = f->err == STORE_OK;
-    if (!is_there && f->err != STORE_E_GONE)
-        node_fail(node, f->err == STORE_E_CORRUPT ? EXIT_CODE_CORRUPT : EXIT_CODE_IO,
-                  "the log store cannot be read", store_strerror(f->err));
-    for (size_t i = 0; is_there && i < f->count; i++)
-        f->entries[i].block = f->block;
-    f->is_running = false;
+    struct node_fetch *slot = LIST_ENTRY(job, struct node_fetch, job);
+    struct node *node = slot->node;
+    /* The step may begin the next fetch, in this very slot: what this one holds is taken out. */
+    struct node_fetch f = *slot;
+    slot->entries = NULL;
+    slot->is_running = false;
+    bool is_there = f.err == STORE_OK;
+    if (!is_there && f.err != STORE_E_GONE)
+        node_fail(node, f.err == STORE_E_CORRUPT ? EXIT_CODE_CORRUPT : EXIT_CODE_IO,
+                  "the log store cannot be read", store_strerror(f.err));
+    for (size_t i = 0; is_there && i < f.count; i++)
+        f.entries[i].block = f.block;
     struct raft_event event = {
         .type = RAFT_EV_FETCHED,
-        .fetched = { .member = f->wanted.member,
-                     .first_index = f->wanted.first_index,
-                     .entries = is_there ? f->entries : NULL,
-                     .entry_count = is_there ? (uint32_t)f->count : 0 },
+        .fetched = { .member = f.wanted.member,
+                     .first_index = f.wanted.first_index,
+                     .entries = is_there ? f.entries : NULL,
+                     .entry_count = is_there ? (uint32_t)f.count : 0 },
     };
     if (!node->is_closing)
         node_step(node, &event);
     if (is_there)
-        block_unref(f->block);
-    free(f->entries);
-    f->entries = NULL;
+        block_unref(f.block);
+    free(f.entries);
 }
 
 void node_fetch_begin(struct node *node, const struct raft_fetch *wanted)
