@@ -184,6 +184,22 @@ void node_flush_if_due(struct node *node)
     flush_begin(node);
 }
 
+void node_flush_for_room(struct node *node)
+{
+    if (node->flush.is_running || node->apply_is_sliced || node->is_closing)
+        return;
+    uint64_t flushed = store_published(node->store)->applied.index;
+    if (machine_state(node->machine)->applied.index > flushed) {
+        flush_begin(node);
+        return;
+    }
+    /* All is flushed, so what is in use is the tail alone, and still no segment could be made. */
+    journal_release(node->journal, flushed);
+    if (journal_usage(node->journal).segments_in_use <= 2)
+        node_fail(node, EXIT_CODE_NO_SPACE, "the journal cannot grow",
+                  "no room on the disk; free some and start this node again");
+}
+
 void node_flush_last(struct node *node)
 {
     uint64_t applied = machine_state(node->machine)->applied.index;
@@ -213,6 +229,10 @@ static void fetch_done(struct io_job *job)
     if (!is_there && f.err != STORE_E_GONE)
         node_fail(node, f.err == STORE_E_CORRUPT ? EXIT_CODE_CORRUPT : EXIT_CODE_IO,
                   "the log store cannot be read", store_strerror(f.err));
+    /* A flush that committed meanwhile but has not reported yet is not for Raft to know. */
+    uint64_t flushed = store_published(node->store)->applied.index;
+    while (f.count > 0 && f.entries[f.count - 1].pos.index > flushed)
+        f.count--;
     for (size_t i = 0; is_there && i < f.count; i++)
         f.entries[i].block = f.block;
     struct raft_event event = {
@@ -222,8 +242,9 @@ static void fetch_done(struct io_job *job)
                      .entries = is_there ? f.entries : NULL,
                      .entry_count = is_there ? (uint32_t)f.count : 0 },
     };
-    if (!node->is_closing)
-        node_step(node, &event);
+    if (!node->is_closing && !node_step(node, &event))
+        node_fail(node, EXIT_CODE_CORRUPT, "the log store contradicts the log",
+                  "old entries have impossible positions");
     if (is_there)
         block_unref(f.block);
     free(f.entries);

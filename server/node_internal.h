@@ -136,8 +136,8 @@ enum exit_code node_raft_open(struct node *node, const struct store_state *state
 void node_propose_noop(struct node *node);
 void node_propose_gathered(struct node *node);
 void node_on_forward(void *owner, uint64_t member, const struct peer_forward *forward);
-void node_on_forward_refused(void *owner, uint64_t member, uint64_t request_id,
-                             enum peer_refusal why);
+void node_on_forward_refused(void *owner, uint64_t member,
+                             const struct peer_forward_refused *refused);
 void node_forwarded_drop(struct node *node);
 
 /* node_persist.c */
@@ -154,6 +154,8 @@ void node_check_hash(struct node *node, uint64_t member, struct raft_state_hash 
 
 /* node_flush.c */
 void node_flush_if_due(struct node *node);
+/* The journal is full: flushes whatever there is, or stops the node when that cannot help. */
+void node_flush_for_room(struct node *node);
 /* At an orderly end, so that the next start has nothing to replay. */
 void node_flush_last(struct node *node);
 void node_fetch_begin(struct node *node, const struct raft_fetch *wanted);

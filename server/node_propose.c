@@ -102,7 +102,8 @@ static void forwarded_refuse_all(struct node *node, enum peer_refusal why)
 {
     while (!list_is_empty(&node->forwarded)) {
         struct node_forwarded *f = LIST_ENTRY(node->forwarded.next, struct node_forwarded, link);
-        peer_net_send_forward_refused(node->peers, f->member, f->request_id, why);
+        struct peer_forward_refused refused = { f->request_id, f->term, why };
+        peer_net_send_forward_refused(node->peers, f->member, &refused);
         forwarded_free(node, f);
     }
 }
@@ -118,8 +119,12 @@ void node_on_forward(void *owner, uint64_t member, const struct peer_forward *fo
     if (leads && has_room)
         f = malloc(sizeof *f + bytes);
     if (!f) {
-        peer_net_send_forward_refused(node->peers, member, forward->request_id,
-                                      leads ? PEER_REFUSED_BUSY : PEER_REFUSED_NOT_LEADER);
+        struct peer_forward_refused refused = {
+            .request_id = forward->request_id,
+            .term = forward->term,
+            .why = leads ? PEER_REFUSED_BUSY : PEER_REFUSED_NOT_LEADER,
+        };
+        peer_net_send_forward_refused(node->peers, member, &refused);
         return;
     }
     *f = (struct node_forwarded){
@@ -206,13 +211,13 @@ static void propose_as_leader(struct node *node)
 
 /* ---- on a follower ---- */
 
-void node_on_forward_refused(void *owner, uint64_t member, uint64_t request_id,
-                             enum peer_refusal why)
+void node_on_forward_refused(void *owner, uint64_t member,
+                             const struct peer_forward_refused *refused)
 {
     struct node *node = owner;
-    if (member != node->status.leader && why == PEER_REFUSED_BUSY)
-        return; /* of an earlier leader: an entry of the new term will tell */
-    requests_requeue(&node->requests, request_id);
+    IGNORE(member == 0, "the term says enough: one leader a term");
+    /* A late answer of an earlier term's leader must not send again what the present one has. */
+    requests_requeue(&node->requests, refused->request_id, refused->term);
     node->forward_not_before_ms = io_now_ms(node->io) + NODE_FORWARD_RETRY_MS;
     IGNORE(!io_timer_set(node->io, &node->turn_timer, node->forward_not_before_ms),
            "without the timer the next event begins the turn");

@@ -69,6 +69,7 @@ enum exit_code node_raft_open(struct node *node, const struct store_state *state
         return err == RAFT_E_OPTIONS ? EXIT_CODE_USAGE : EXIT_CODE_CORRUPT;
     }
     node->status = raft_status(node->raft);
+    node->persist.hard = recovery->hard;
     return EXIT_CODE_OK;
 }
 

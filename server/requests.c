@@ -81,10 +81,10 @@ static void request_requeue(struct requests *set, struct request *request)
     request->state = REQUEST_QUEUED;
 }
 
-void requests_requeue(struct requests *set, uint64_t id)
+void requests_requeue(struct requests *set, uint64_t id, uint64_t term)
 {
     struct request *request = map_get(&set->by_id, id);
-    if (request && request->state == REQUEST_SENT)
+    if (request && request->state == REQUEST_SENT && request->term == term)
         request_requeue(set, request);
 }
 

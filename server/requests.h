@@ -56,8 +56,9 @@ struct request *requests_queued(const struct requests *set);
 
 void requests_sent(struct requests *set, struct request *request, uint64_t term);
 
-/* The leader would not take it: to the head of the queue. */
-void requests_requeue(struct requests *set, uint64_t id);
+/* The leader of this term would not take it: to the head of the queue. A refusal of an earlier
+ * term is late: it was sent again since. */
+void requests_requeue(struct requests *set, uint64_t id, uint64_t term);
 
 /* The one that waits for this entry; NULL: nobody here. */
 struct request *requests_find(const struct requests *set, uint64_t id);
