@@ -151,13 +151,11 @@ struct node_counters node_counters(const struct node *node)
 {
     struct node_counters counters = node->counters;
     struct journal_usage journal = journal_usage(node->journal);
-    const struct peer_counters *peers = peer_net_counters(node->peers);
     counters.journal_writes = journal.write_count;
     counters.journal_written_bytes = journal.written_bytes;
     counters.requests_refused = node->requests.refused + node->reads.refused;
     counters.requests_timed_out = node->requests.timed_out + node->reads.timed_out;
-    counters.peer_frames_bad = peers->frames_bad;
-    counters.peer_frames_dropped = peers->frames_dropped;
+    counters.peers = *peer_net_counters(node->peers);
     return counters;
 }
 

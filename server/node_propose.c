@@ -103,6 +103,7 @@ static void forwarded_refuse_all(struct node *node, enum peer_refusal why)
     while (!list_is_empty(&node->forwarded)) {
         struct node_forwarded *f = LIST_ENTRY(node->forwarded.next, struct node_forwarded, link);
         struct peer_forward_refused refused = { f->request_id, f->term, why };
+        node->counters.forwards_refused++;
         peer_net_send_forward_refused(node->peers, f->member, &refused);
         forwarded_free(node, f);
     }
@@ -124,6 +125,7 @@ void node_on_forward(void *owner, uint64_t member, const struct peer_forward *fo
             .term = forward->term,
             .why = leads ? PEER_REFUSED_BUSY : PEER_REFUSED_NOT_LEADER,
         };
+        node->counters.forwards_refused++;
         peer_net_send_forward_refused(node->peers, member, &refused);
         return;
     }

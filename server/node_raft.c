@@ -149,6 +149,8 @@ bool node_step(struct node *node, struct raft_event *event)
     enum raft_err err = raft_step(node->raft, event, &ready);
     if (err == RAFT_OK)
         on_ready(node, &ready);
+    else
+        node->counters.raft_refused++;
     return err == RAFT_OK;
 }
 
