@@ -164,6 +164,7 @@ bool fake_net_bytes(struct fake_net *n, int fd, struct slice bytes)
     cr_assert(copy);
     memcpy(copy, bytes.data, bytes.size);
     s->recv(s->recv_owner, slice_of(copy, bytes.size), 0);
+    explicit_bzero(copy, bytes.size);
     free(copy);
     return true;
 }
