@@ -85,9 +85,9 @@ static void chunks_free(struct arena_chunk *c)
 
 void arena_reset(struct arena *a)
 {
-    /* The oldest chunk is the smallest: keeping it bounds what an idle owner holds. */
+    /* Chunks grow, so the oldest is the smallest, but a first allocation may have been large. */
     struct arena_chunk *c = a->chunks;
-    while (c && c->older) {
+    while (c && (c->older || c->size > ARENA_KEPT_BYTES)) {
         struct arena_chunk *older = c->older;
         free(c);
         c = older;

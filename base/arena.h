@@ -9,6 +9,8 @@
 
 #include "base/slice.h"
 
+enum { ARENA_KEPT_BYTES = 16384 };
+
 struct arena_chunk;
 
 struct arena {
@@ -30,7 +32,8 @@ void *arena_zalloc(struct arena *a, size_t size);
 /* Copies bytes into the arena; false when it is full, and then *ret_copy is untouched. */
 bool arena_copy(struct arena *a, struct slice bytes, struct slice *ret_copy);
 
-/* Frees everything but one chunk, which the next allocations use again. */
+/* Frees everything but one small chunk, which the next allocations use again: what an idle owner
+ * holds is at most ARENA_KEPT_BYTES. */
 void arena_reset(struct arena *a);
 
 void arena_done(struct arena *a);

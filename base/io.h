@@ -12,7 +12,8 @@
  *              A callback may begin, cancel and close whatever it likes.
  * Bounds:      operations in flight, timers and jobs are capped; past a cap the call that would
  *              begin one returns -EAGAIN and begins nothing.
- * Errors:      0 or a positive result, or -errno.
+ * Errors:      0 or a positive result, or -errno; also at once, from the call itself, where
+ *              nothing can begin: no descriptor for connect, an address of another family.
  */
 #ifndef BASE_IO_H
 #define BASE_IO_H
@@ -58,7 +59,8 @@ struct io_job {
 
 enum io_open_flags {
     IO_OPEN_CREATE = 1, /* make it when missing */
-    IO_OPEN_DIRECT = 2, /* bypass the page cache: buffers, offsets and sizes in IO_ALIGN_BYTES */
+    IO_OPEN_DIRECT = 2, /* bypass the page cache, where the file system can: buffers, offsets and
+                           sizes in IO_ALIGN_BYTES */
 };
 
 enum io_write_flags {

@@ -12,9 +12,11 @@ static struct log_options log_setting = { .level_min = LOG_INFO, .fd = STDERR_FI
 struct line {
     char text[LOG_LINE_BYTES_MAX];
     size_t size;
+    bool cut; /* nothing is added any more */
 };
 
-enum { TAIL_BYTES = 8 }; /* room to close a line that was cut */
+/* Kept free to the end: what closes a cut string, and the line. */
+enum { CUT_BYTES = 4, TAIL_BYTES = 2 };
 
 void log_setup(const struct log_options *options)
 {
@@ -26,11 +28,18 @@ bool log_is_on(enum log_level level)
     return level >= log_setting.level_min;
 }
 
+static size_t line_room(const struct line *l)
+{
+    return sizeof l->text - TAIL_BYTES - CUT_BYTES - l->size;
+}
+
+/* Whole or not at all. */
 static void line_add(struct line *l, const char *text, size_t size)
 {
-    size_t room = sizeof l->text - TAIL_BYTES - l->size;
-    if (size > room)
-        size = room;
+    if (l->cut || size > line_room(l)) {
+        l->cut = true;
+        return;
+    }
     memcpy(l->text + l->size, text, size);
     l->size += size;
 }
@@ -40,23 +49,72 @@ static void line_add_text(struct line *l, const char *text)
     line_add(l, text, strlen(text));
 }
 
-/* A JSON string; bytes that are not printable ASCII or plain UTF-8 lead bytes are escaped. */
+/* The length of the UTF-8 character at the start of text (RFC 3629, section 4), or 0. */
+static size_t utf8_size(struct slice text)
+{
+    static const struct {
+        uint8_t lead_min, lead_max;     /* of the first byte */
+        uint8_t second_min, second_max; /* the others are 80..bf */
+        uint8_t size;
+    } rows[] = {
+        { 0xc2, 0xdf, 0x80, 0xbf, 2 }, { 0xe0, 0xe0, 0xa0, 0xbf, 3 }, { 0xe1, 0xec, 0x80, 0xbf, 3 },
+        { 0xed, 0xed, 0x80, 0x9f, 3 }, { 0xee, 0xef, 0x80, 0xbf, 3 }, { 0xf0, 0xf0, 0x90, 0xbf, 4 },
+        { 0xf1, 0xf3, 0x80, 0xbf, 4 }, { 0xf4, 0xf4, 0x80, 0x8f, 4 },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        if (text.data[0] < rows[i].lead_min || text.data[0] > rows[i].lead_max)
+            continue;
+        if (text.size < rows[i].size || text.data[1] < rows[i].second_min ||
+            text.data[1] > rows[i].second_max)
+            return 0;
+        for (size_t k = 2; k < rows[i].size; k++) {
+            if ((text.data[k] & 0xc0) != 0x80)
+                return 0;
+        }
+        return rows[i].size;
+    }
+    return 0;
+}
+
+/* One character of a JSON string, escaped where it must be: a log never carries the control
+ * characters or broken UTF-8 of what it quotes. Returns the bytes of text that it took. */
+static size_t line_add_character(struct line *l, struct slice text)
+{
+    uint8_t c = text.data[0];
+    char escape[8];
+    if (c == '"' || c == '\\') {
+        line_add(l, (char[]){ '\\', (char)c }, 2);
+        return 1;
+    }
+    if (c >= 0x20 && c < 0x7f) {
+        line_add(l, (const char *)text.data, 1);
+        return 1;
+    }
+    size_t size = c < 0x80 ? 0 : utf8_size(text);
+    if (size > 0) {
+        line_add(l, (const char *)text.data, size);
+        return size;
+    }
+    /* The replacement character stands for a byte that is none, as zap prints it. */
+    int n = snprintf(escape, sizeof escape, "\\u%04x", c < 0x80 ? c : 0xfffdu);
+    line_add(l, escape, (size_t)n);
+    return 1;
+}
+
+/* Always a whole JSON string: where there is no room for all, it ends with "...". */
 static void line_add_quoted(struct line *l, struct slice text)
 {
     line_add_text(l, "\"");
-    for (size_t i = 0; i < text.size && l->size < sizeof l->text - TAIL_BYTES - 8; i++) {
-        char c = (char)text.data[i];
-        if (c == '"' || c == '\\') {
-            line_add(l, (char[]){ '\\', c }, 2);
-        } else if (text.data[i] < 0x20 || text.data[i] >= 0x7f) {
-            char escape[8];
-            int n = snprintf(escape, sizeof escape, "\\u%04x", text.data[i]);
-            line_add(l, escape, (size_t)n);
-        } else {
-            line_add(l, &c, 1);
-        }
+    if (l->cut)
+        return;
+    for (size_t i = 0; i < text.size && !l->cut;)
+        i += line_add_character(l, slice_of(text.data + i, text.size - i));
+    if (!l->cut)
+        line_add_text(l, "\"");
+    if (l->cut) {
+        memcpy(l->text + l->size, "...\"", CUT_BYTES);
+        l->size += CUT_BYTES;
     }
-    line_add_text(l, "\"");
 }
 
 static void line_add_time(struct line *l)
@@ -114,14 +172,54 @@ static void line_add_caller(struct line *l, const char *file, int line)
     line_add(l, number, (size_t)n);
 }
 
+static void line_add_field(struct line *l, const struct log_field *f, bool first)
+{
+    size_t before = l->size;
+    if (!first)
+        line_add_text(l, ",");
+    line_add_quoted(l, slice_of_text(f->name));
+    line_add_text(l, ":");
+    bool has_name = !l->cut;
+    line_add_value(l, f);
+    /* A text may be cut and stand; a name or a number without the rest may not. */
+    bool is_whole = has_name && (!l->cut || l->text[l->size - 1] == '"');
+    if (!is_whole)
+        l->size = before;
+}
+
 static void line_add_fields(struct line *l, const struct log_field *fields, bool json)
 {
-    for (const struct log_field *f = fields; f->type != LOG_FIELD_END; f++) {
-        if (json || f != fields)
-            line_add_text(l, ",");
-        line_add_quoted(l, slice_of_text(f->name));
-        line_add_text(l, ":");
-        line_add_value(l, f);
+    for (const struct log_field *f = fields; f->type != LOG_FIELD_END && !l->cut; f++)
+        line_add_field(l, f, !json && f == fields);
+}
+
+static void line_add_json(struct line *l, enum log_level level, const char *file, int line,
+                          const char *msg, const struct log_field *fields)
+{
+    line_add_text(l, "{\"level\":\"");
+    line_add_text(l, level_name(level));
+    line_add_text(l, "\",\"ts\":\"");
+    line_add_time(l);
+    line_add_text(l, "\",\"caller\":\"");
+    line_add_caller(l, file, line);
+    line_add_text(l, "\",\"msg\":");
+    line_add_quoted(l, slice_of_text(msg));
+    line_add_fields(l, fields, true);
+}
+
+static void line_add_console(struct line *l, enum log_level level, const char *file, int line,
+                             const char *msg, const struct log_field *fields)
+{
+    line_add_time(l);
+    line_add_text(l, "\t");
+    line_add_text(l, level_name(level));
+    line_add_text(l, "\t");
+    line_add_caller(l, file, line);
+    line_add_text(l, "\t");
+    line_add_text(l, msg);
+    if (fields->type != LOG_FIELD_END) {
+        line_add_text(l, "\t{");
+        line_add_fields(l, fields, false);
     }
 }
 
@@ -130,36 +228,14 @@ void log_event(enum log_level level, const char *file, int line, const char *msg
 {
     struct line l = { .size = 0 };
     bool json = log_setting.format == LOG_JSON;
-    line_add_text(&l, json ? "{\"level\":\"" : "");
-    if (json) {
-        line_add_text(&l, level_name(level));
-        line_add_text(&l, "\",\"ts\":\"");
-        line_add_time(&l);
-        line_add_text(&l, "\",\"caller\":\"");
-        line_add_caller(&l, file, line);
-        line_add_text(&l, "\",\"msg\":");
-        line_add_quoted(&l, slice_of_text(msg));
-        line_add_fields(&l, fields, true);
-    } else {
-        line_add_time(&l);
-        line_add_text(&l, "\t");
-        line_add_text(&l, level_name(level));
-        line_add_text(&l, "\t");
-        line_add_caller(&l, file, line);
-        line_add_text(&l, "\t");
-        line_add_text(&l, msg);
-        if (fields->type != LOG_FIELD_END) {
-            line_add_text(&l, "\t{");
-            line_add_fields(&l, fields, false);
-        }
-    }
-    bool cut = l.size >= sizeof l.text - TAIL_BYTES;
-    const char *tail = cut                             ? "...\"}\n"
-                       : json                          ? "}\n"
-                       : fields->type != LOG_FIELD_END ? "}\n"
-                                                       : "\n";
+    if (json)
+        line_add_json(&l, level, file, line, msg, fields);
+    else
+        line_add_console(&l, level, file, line, msg, fields);
+    bool has_brace = json || fields->type != LOG_FIELD_END;
+    const char *tail = has_brace ? "}\n" : "\n";
     size_t tail_size = strlen(tail);
-    ASSERT(tail_size <= TAIL_BYTES);
+    ASSERT(l.size + tail_size <= sizeof l.text);
     memcpy(l.text + l.size, tail, tail_size);
     ssize_t written = write(log_setting.fd, l.text, l.size + tail_size);
     IGNORE(written < 0, "there is nowhere to report a log that cannot be written");

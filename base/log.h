@@ -3,7 +3,8 @@
  * Libraries below server/ return errors and stay silent; server/ and rpc/'s edges log.
  * Field names and layout follow etcd's (zap): level, ts, caller, msg, then the fields.
  * Thread:  any; a line is one write(2).
- * Bounds:  a line ends at LOG_LINE_BYTES_MAX, with "..." where it was cut.
+ * Bounds:  a line ends at LOG_LINE_BYTES_MAX: the text that does not fit ends with "...", the
+ *          fields behind it are left out, and what remains is still one JSON object.
  */
 #ifndef BASE_LOG_H
 #define BASE_LOG_H

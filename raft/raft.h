@@ -4,14 +4,17 @@
  *           thesis: Ongaro, "Consensus: Bridging Theory and Practice".
  * Owner:    the caller owns the memory it hands to raft_open and everything it passes in; the
  *           core takes its own block references on entries that it keeps.
- * Lifetime: a ready's arrays stay valid until the next raft_step.
+ * Lifetime: a ready's arrays stay valid until the next raft_step. The entries of RAFT_EV_FETCHED
+ *           may be part of its messages: they stay until the caller has sent those.
  * Thread:   one at a time. No clock, no I/O, no allocation, no chance but options.seed.
  * Bounds:   raft_memory_bytes(options), fixed at open. window_entries_max and window_bytes_max
  *           bound the entries in memory: past them a proposal gets RAFT_E_FULL, and an append
- *           from a leader is answered "no room" and sent again later.
+ *           from a leader is answered "no room" and sent again later. RAFT_READS_WAITING_MAX
+ *           reads; past it they are refused.
  * Order:    nothing that may leave only after a sync is handed out before it: the core itself
  *           keeps granted votes and append acknowledgements until RAFT_EV_DURABLE covers them
- *           (I1, thesis §3.8), so everything in ready.messages may be sent at once.
+ *           (I1, thesis §3.8), and asks for votes only when its own is durable, so everything
+ *           in ready.messages may be sent at once.
  */
 #ifndef RAFT_RAFT_H
 #define RAFT_RAFT_H
@@ -19,6 +22,8 @@
 #include "raft/types.h"
 
 struct raft;
+
+enum { RAFT_READS_WAITING_MAX = 1024 }; /* at one node, its own and others'; past it: refused */
 
 #define RAFT_ERRORS(X)                                                            \
     X(RAFT_OK, "ok")                                                              \
@@ -119,13 +124,22 @@ struct raft_msg {
 enum raft_event_type {
     RAFT_EV_TICK,        /* ready.deadline_ms has come, or nothing special: time passes */
     RAFT_EV_MESSAGE,     /* from a member; RAFT_E_MESSAGE when it is impossible, nothing changed */
-    RAFT_EV_PROPOSE,     /* new entries at raft_next_pos(); leader only */
+    RAFT_EV_PROPOSE,     /* new entries at raft_next_pos(); leader only. When a ready says that
+                            this node has become leader, the first is a RAFT_ENTRY_NOOP, alone,
+                            in that same turn: until an entry of its own term is committed a
+                            leader commits nothing (Raft §5.4.2) and answers no read (thesis §6.4).
+                            No limit in bytes holds it up; should the window have no entry free,
+                            RAFT_E_FULL: again after the next RAFT_EV_FLUSHED. */
     RAFT_EV_DURABLE,     /* all that readies up to persist_seq asked to persist is durable here */
     RAFT_EV_APPLIED,     /* the state machine has applied up to applied.index */
     RAFT_EV_FLUSHED,     /* the log store holds up to flushed_index: memory may drop them */
     RAFT_EV_READ,        /* this node wants a linearizable read point (I11) */
-    RAFT_EV_FETCHED,     /* answers ready.fetches: entries that had left memory */
+    RAFT_EV_FETCHED,     /* answers ready.fetches: entries that had left memory. RAFT_E_MESSAGE:
+                            they are not the log's, the log store is damaged */
     RAFT_EV_LINK,        /* the link to a member came up or went down */
+    RAFT_EV_STARTED,     /* this member has just started and met a quorum: it need not wait out an
+                            election timeout. Without pre-vote, or once it has heard of a leader,
+                            nothing happens; and who has a leader refuses it, so it disturbs none. */
     RAFT_EV_LEADER_DEAD, /* the leader's process has died: its port refuses, or another
                             incarnation answers. Never a mere reset. Clears stickiness. */
 };
@@ -143,7 +157,7 @@ struct raft_event {
         struct raft_state_hash applied;
         uint64_t flushed_index;
         struct {
-            uint64_t context; /* the caller's number, larger than all before it */
+            uint64_t context; /* the caller's number, given back with the result */
         } read;
         struct {
             uint64_t member;
@@ -177,7 +191,9 @@ struct raft_read_result {
 };
 
 /* Entries for a member that have left memory: read them from the log store by a job, then
- * RAFT_EV_FETCHED. At most one a member is out at a time. */
+ * RAFT_EV_FETCHED. At most one a member is out at a time. A member that needs what the log store
+ * no longer has gets heartbeats alone, and a probe once an election timeout: it may have been
+ * restored. */
 struct raft_fetch {
     uint64_t member;
     uint64_t first_index;
@@ -203,20 +219,21 @@ struct raft_ready {
     const struct raft_fetch *fetches;
     uint32_t fetch_count;
 
-    bool status_changed;
+    bool status_changed; /* to RAFT_LEADER: now propose the NOOP, see RAFT_EV_PROPOSE */
     struct raft_status status;
 
-    uint64_t deadline_ms; /* wake me with RAFT_EV_TICK at the latest then */
+    uint64_t deadline_ms; /* wake me with RAFT_EV_TICK at the latest then; UINT64_MAX: never */
 };
 
 /* ---- life ---- */
 
 struct raft_options {
     uint64_t id;
-    uint64_t seed;                  /* election jitter */
+    uint64_t seed;                  /* another at each start: election jitter, and what tells
+                                       answers to this life's reads from those to an earlier's */
     uint32_t election_timeout_ms;   /* [50, 50000]; real ones are drawn from [1, 2) times this */
     uint32_t heartbeat_ms;          /* > 0, election_timeout_ms at least 5 times this */
-    uint32_t window_entries_max;    /* power of two */
+    uint32_t window_entries_max;    /* power of two, [4, 2^22]; half of it may be uncommitted */
     uint64_t window_bytes_max;      /* of entries in memory that cannot be dropped */
     uint64_t window_bytes_keep;     /* of older ones kept for slow followers; <= window_bytes_max */
     uint64_t uncommitted_bytes_max; /* a leader's proposals wait past it; <= window_bytes_max */
@@ -226,7 +243,8 @@ struct raft_options {
     bool pre_vote;
 };
 
-/* What was persisted. Entries above log_start follow by raft_restore_entry. */
+/* What was persisted. Entries above `flushed` follow by raft_restore_entry. Of more term starts
+ * than window_entries_max + 1024 the oldest are forgotten: the log begins later then. */
 struct raft_start {
     struct raft_hard_state hard;
     struct raft_config config;
@@ -245,7 +263,8 @@ size_t raft_memory_bytes(const struct raft_options *options);
 enum raft_err raft_open(struct raft **ret_r, void *memory, const struct raft_options *options,
                         const struct raft_start *start) __attribute__((warn_unused_result));
 
-/* After open, before the first step: the entries after start.flushed, in order, all durable. */
+/* After open, before the first step: the entries after start.flushed, in order, all durable.
+ * RAFT_E_FULL: more than window_entries_max. */
 enum raft_err raft_restore_entry(struct raft *r, const struct raft_entry *entry)
     __attribute__((warn_unused_result));
 
@@ -256,7 +275,8 @@ void raft_close(struct raft *r);
  * voice (I7a), nor has one that awaits repair (I7). Starts as `false`. */
 void raft_set_voice(struct raft *r, bool has_voice);
 
-/* One event. Anything but RAFT_OK means: refused, nothing changed, *ret_ready is empty. */
+/* One event. Anything but RAFT_OK means: refused, nothing changed, *ret_ready is empty but for
+ * the deadline. */
 enum raft_err raft_step(struct raft *r, const struct raft_event *event,
                         struct raft_ready *ret_ready) __attribute__((warn_unused_result));
 
@@ -287,7 +307,8 @@ uint64_t raft_keep_index(const struct raft *r);
 /* Leader only: how far a member is, for status and metrics. False when it is no member. */
 struct raft_member_progress {
     uint64_t match;
-    bool active; /* heard from within an election timeout */
+    bool active;         /* heard from within an election timeout */
+    uint64_t room_bytes; /* what it could last take in; 0: not heard yet, or full */
 };
 bool raft_member_progress(const struct raft *r, uint64_t member,
                           struct raft_member_progress *ret_progress);

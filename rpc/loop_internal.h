@@ -186,7 +186,7 @@ void loop_recv_on_cqe(struct loop *l, struct loop_op *op, int32_t result, uint32
 /* Of a send or a write: goes on until all bytes are out. */
 void loop_transfer_on_cqe(struct loop *l, struct loop_op *op, int32_t result);
 
-/* Of connect and sync, whose one request is all. */
+/* Of a connect or a sync, whose one request is all. */
 void loop_single_on_cqe(struct loop *l, struct loop_op *op, int32_t result);
 
 int loop_listen(struct io *io, const struct io_addr *addr, struct io_addr *ret_bound);

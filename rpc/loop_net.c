@@ -156,7 +156,8 @@ void loop_connect_prepare(struct loop_op *op, struct io_uring_sqe *sqe)
 
 void loop_single_on_cqe(struct loop *l, struct loop_op *op, int32_t result)
 {
-    if (loop_is_transient(result))
+    /* A connect is never asked for twice: the second answer would be about the first (EALREADY). */
+    if (op->kind == LOOP_OP_SYNC && loop_is_transient(result))
         loop_op_again(l, op);
     else
         loop_op_finish(l, op, result);

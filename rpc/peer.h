@@ -11,9 +11,18 @@
  * Owner:    the caller. Received messages and their entries are valid during the callback;
  *           entries' blocks may be referenced to keep them (no copy).
  * Thread:   the loop's. Frames gather during a turn and leave at peer_net_flush.
- * Bounds:   out_bytes_max waiting per member: at the cap the oldest append is dropped (Raft sends
- *           it again), then the new message. frame_bytes_max per frame. Back-off of reconnects
- *           backoff_min_ms .. backoff_max_ms, doubled each time, with jitter.
+ * Bounds:   out_bytes_max waiting per member, and one send in flight beside it: at the cap the
+ *           oldest append is dropped (Raft sends it again), then the new message. frame_bytes_max
+ *           per frame. Back-off of reconnects backoff_min_ms .. backoff_max_ms, doubled each time,
+ *           with jitter; the first dial after an established link was lost goes at once, though
+ *           not more than once in backoff_max_ms. Connections: three a member, and a few more that
+ *           have not introduced themselves yet; past that new ones are closed.
+ * Silence:  the dialling side pings each second and gives the connection up when three seconds
+ *           pass without an answer, or a send does not end in ten; the accepting side when five
+ *           seconds pass without a byte. So a partition or a dead host shows as a lost link.
+ * Disks:    formation (I7a) relies on this: a member has at most one accepted connection, the
+ *           newest; a Hello of another process closes all connections with the one before; and
+ *           nothing but the Hello leaves on a dialled connection before it was answered.
  * Errors:   anything malformed, of another cluster or version: counted, connection closed.
  */
 #ifndef RPC_PEER_H
@@ -22,7 +31,14 @@
 #include "base/io.h"
 #include "raft/raft.h"
 
-enum { PEER_PROTOCOL_VERSION = 1, PEER_INCARNATION_BYTES = 16, PEER_REFUSAL_BYTES_MAX = 512 };
+enum {
+    PEER_PROTOCOL_VERSION = 1,
+    PEER_INCARNATION_BYTES = 16,
+    PEER_REFUSAL_BYTES_MAX = 512,
+    PEER_CLUSTER_HASH_BYTES_MAX = 64,
+    PEER_URLS_MAX = 16,
+    PEER_FRAME_BYTES_MIN = 1 << 17,
+};
 
 struct peer_net;
 
@@ -41,6 +57,7 @@ struct peer_hello {
 /* A write on its way from a follower to the leader. */
 struct peer_forward {
     uint64_t request_id;
+    uint64_t term; /* in which the leader may take it, and in no later one */
     uint64_t auth_revision;
     struct slice user;
     struct slice command; /* an encoded holdfastpb.Command */
@@ -51,10 +68,11 @@ enum peer_refusal { PEER_REFUSED_NOT_LEADER = 1, PEER_REFUSED_BUSY = 2 };
 struct peer_handlers {
     void *owner;
     /* A member introduces itself on a connection that either side dialled. NULL accepts it; else
-     * the text goes back as the refusal and the connection closes. */
-    const char *(*on_hello)(void *owner, const struct peer_hello *hello);
+     * the text goes back as the refusal and the connection closes. *ret_final, false before the
+     * call, says that the answer will not change while the sender's disk lives. */
+    const char *(*on_hello)(void *owner, const struct peer_hello *hello, bool *ret_final);
     /* It refused us, and says why. The link dials again after a back-off. */
-    void (*on_refused)(void *owner, uint64_t member, struct slice why);
+    void (*on_refused)(void *owner, uint64_t member, struct slice why, bool is_final);
     /* Our own dialled connection to the member is through the handshake, or lost. */
     void (*on_link)(void *owner, uint64_t member, bool up);
     /* Dialling was refused by the member's host, or another process answers than before: its
@@ -70,14 +88,14 @@ struct peer_handlers {
 
 struct peer_options {
     struct io *io;
-    struct peer_hello self; /* to_member_id is filled in for each; slices borrowed */
-    struct peer_handlers handlers;
+    struct peer_hello self;        /* to_member_id is filled in for each; slices copied */
+    struct peer_handlers handlers; /* all but owner not NULL */
     uint32_t members_max;
-    uint64_t out_bytes_max; /* per member */
-    uint32_t frame_bytes_max;
-    uint32_t backoff_min_ms;
+    uint64_t out_bytes_max;   /* per member; at least frame_bytes_max */
+    uint32_t frame_bytes_max; /* at least PEER_FRAME_BYTES_MIN */
+    uint32_t backoff_min_ms;  /* > 0 */
     uint32_t backoff_max_ms;
-    uint32_t handshake_timeout_ms;
+    uint32_t handshake_timeout_ms; /* also of the connect before it */
 };
 
 struct peer_counters {
@@ -85,22 +103,48 @@ struct peer_counters {
     uint64_t frames_received;
     uint64_t sent_bytes;
     uint64_t received_bytes;
-    uint64_t frames_dropped; /* out_bytes_max */
-    uint64_t frames_bad;     /* malformed, checksum, unknown version */
-    uint64_t hellos_refused; /* by on_hello, or another cluster's */
-    uint64_t connects;
+    uint64_t frames_dropped;     /* out_bytes_max, frame_bytes_max, no memory */
+    uint64_t frames_bad;         /* malformed, checksum, unknown version */
+    uint64_t hellos_refused;     /* by on_hello, or another cluster's */
+    uint64_t connects;           /* dialled connections that got through the handshake */
+    uint64_t dials_failed;       /* refused, timed out, unresolved */
+    uint64_t accepts_refused;    /* at the cap of connections */
+    uint64_t connections_silent; /* given up: no answer, no byte, a send that does not end */
 };
 
-enum peer_err { PEER_OK, PEER_E_NOMEM, PEER_E_FULL, PEER_E_ADDRESS };
+#define PEER_ERRORS(X)                         \
+    X(PEER_OK, "ok")                           \
+    X(PEER_E_NOMEM, "out of memory")           \
+    X(PEER_E_OPTIONS, "options out of bounds") \
+    X(PEER_E_FULL, "too many members")         \
+    X(PEER_E_ADDRESS, "not a member's URL; http://host:port is supported")
+
+#define PEER_ENUM_ENTRY(name, text) name,
+enum peer_err { PEER_ERRORS(PEER_ENUM_ENTRY) };
+#undef PEER_ENUM_ENTRY
+
+const char *peer_strerror(enum peer_err err);
+
+/* The most that a net with these options takes, for the total at start-up (I8); entries that the
+ * owner keeps come on top. */
+uint64_t peer_memory_bytes(const struct peer_options *options);
 
 enum peer_err peer_net_open(struct peer_net **ret_net, const struct peer_options *options)
     __attribute__((warn_unused_result));
 
+/* On one more address (a few at most: -ENOSPC). 0 or -errno. */
 int peer_net_listen(struct peer_net *net, const struct io_addr *addr, struct io_addr *ret_bound);
 
-/* Starts dialling. urls: "http://host:port", tried in turn; copied. */
+/* For Hellos from now on: it is empty once the cluster has formed. Copied, cut at
+ * PEER_CLUSTER_HASH_BYTES_MAX. */
+void peer_net_set_cluster_hash(struct peer_net *net, struct slice initial_cluster_hash);
+
+/* Starts dialling. urls: "http://host:port", tried in turn; copied. For a member that is there
+ * already they replace its URLs, and an established link stays. */
 enum peer_err peer_net_add(struct peer_net *net, uint64_t member, const char *const *urls,
                            size_t url_count) __attribute__((warn_unused_result));
+
+/* Closes its connections; no handler runs for it any more. */
 void peer_net_remove(struct peer_net *net, uint64_t member);
 
 bool peer_net_is_up(const struct peer_net *net, uint64_t member);
@@ -121,7 +165,8 @@ void peer_net_flush(struct peer_net *net);
 
 const struct peer_counters *peer_net_counters(const struct peer_net *net);
 
-/* `fn` runs when all connections are gone; it may run inside the call. */
+/* No handler runs any more. `fn` runs when all connections are gone, and the net with them; it
+ * may run inside the call, unless that comes from a handler. */
 void peer_net_close(struct peer_net *net, void (*fn)(void *owner), void *owner);
 
 #endif

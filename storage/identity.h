@@ -3,7 +3,10 @@
  * Blocking; used before the loop runs, or inside a job. The file `identity` holds {magic, format,
  * cluster id, member id, incarnation, formed, the formation record} with a checksum, and is
  * replaced by write, sync, rename, sync of the directory (docs: I7a).
- * Thread: one at a time. Errors: as listed; `detail` texts name the file and say what to do.
+ * Layout, little-endian: 0 checksum of the rest (8) | 8 magic "HFIDENT" and a zero (8) |
+ * 16 format, 1 (4) | 20 formation bytes (4) | 24 cluster id (8) | 32 member id (8) |
+ * 40 incarnation (16) | 56 formed (1) | 57 zero (7) | 64 formation
+ * Thread: one at a time. Errors: as listed.
  */
 #ifndef STORAGE_IDENTITY_H
 #define STORAGE_IDENTITY_H

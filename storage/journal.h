@@ -46,7 +46,8 @@ struct journal;
 struct journal_options {
     struct io *io;              /* borrowed, outlives the journal */
     int dir_fd;                 /* borrowed: the data directory; "journal" below it is made */
-    uint64_t segment_bytes;     /* multiple of JOURNAL_ALIGN_BYTES, [64 KiB, 1 GiB] */
+    uint64_t segment_bytes;     /* multiple of JOURNAL_ALIGN_BYTES, [64 KiB, 1 GiB]; of a new
+                                   journal: one that exists keeps its own */
     uint32_t segment_count_max; /* [3, 1024] */
     uint64_t cluster_id;
     struct slice incarnation; /* 16 bytes, of the data directory */
@@ -65,9 +66,10 @@ struct journal_recovery {
 };
 
 /* Blocking. `flushed` is where LMDB's log ends: entries up to it are skipped, later ones must
- * continue it in index and agree in term. Before it returns JOURNAL_OK everything that was read
- * is synced again (I6): it may have been in a cache alone. JOURNAL_E_CORRUPT, _VERSION, _FOREIGN
- * leave the files as they are; ret_recovery->detail says where. */
+ * continue it in index and agree in term. It was durable here once (I3), so a journal that ends
+ * before it, or knows a lower term, is damaged. Before it returns JOURNAL_OK everything that was
+ * read is synced again (I6): it may have been in a cache alone. JOURNAL_E_CORRUPT, _VERSION,
+ * _FOREIGN leave the files as they are; ret_recovery->detail says where. */
 enum journal_err journal_open(struct journal **ret_j, const struct journal_options *options,
                               struct raft_pos flushed, struct journal_recovery *ret_recovery)
     __attribute__((warn_unused_result));
@@ -77,7 +79,8 @@ void journal_recovery_done(struct journal_recovery *recovery);
 
 struct journal_batch {
     struct raft_hard_state hard;
-    struct raft_pos prev;             /* of the entry before the first; ignored without entries */
+    struct raft_pos prev;             /* of the entry before the first; ignored without entries,
+                                         then the header repeats where the log ends */
     const struct slice *entries;      /* canonical bytes, consecutive indexes */
     const struct raft_pos *positions; /* of the entries */
     uint32_t entry_count;             /* may be 0: the hard state alone */
@@ -86,26 +89,32 @@ struct journal_batch {
 typedef void journal_done_fn(void *owner, enum journal_err err);
 
 /* Begins the one write; `fn` runs when the batch and (if term or vote changed) the hard-state
- * slot are durable, or failed. JOURNAL_E_FULL, _TOO_LARGE: nothing began. */
+ * slot are durable, or failed: with JOURNAL_E_IO, after which every call returns that. Where the
+ * next segment is still being made the write waits for it. JOURNAL_E_FULL, _TOO_LARGE: nothing
+ * began. */
 enum journal_err journal_write(struct journal *j, const struct journal_batch *batch,
                                journal_done_fn *fn, void *owner)
     __attribute__((warn_unused_result));
 
 bool journal_is_writing(const struct journal *j);
 
-/* Entry bytes that a batch of entry_count entries takes beside them, rounded up: for the caller's
- * splitting of large batches. */
+/* The most bytes of entries that one batch can hold, for the caller's splitting; past it
+ * JOURNAL_E_TOO_LARGE. */
 uint64_t journal_batch_bytes_max(const struct journal *j);
 
-/* LMDB durably holds everything up to index: segments that cover no more than that are free (I4).
- * Starts a job that makes the next segment when few are ready. */
+/* LMDB durably holds everything up to flushed_index (I4): segments older than the newest batch
+ * whose prev.index is at or below it are free, oldest first, never the one being written. So
+ * writing the live tail again, from the flushed position on, frees all that is older.
+ * Starts a job that makes the next segment when none is ready. */
 void journal_release(struct journal *j, uint64_t flushed_index);
 
 /* For flow control and status. room_bytes: what can still be written before a flush must free
- * something. oldest_index: of the first entry that the oldest segment in use still covers; when
- * room is short although that is flushed, the caller writes its live tail again. */
+ * something. release_index: once that much is flushed, the oldest segment in use is free (0: it
+ * is the only one); when room is short and that is far off, the caller writes its live tail
+ * again. */
 struct journal_usage {
     uint64_t room_bytes;
+    uint64_t release_index;
     uint64_t size_bytes;    /* on disk, all segments */
     uint64_t written_bytes; /* since open, headers and padding included */
     uint64_t write_count;

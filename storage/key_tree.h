@@ -24,8 +24,8 @@ enum { KEY_TREE_SEGMENT_BYTES = 448 };
 /* Sets the comparator; in each process, at open, before any other use of the database. */
 enum store_err key_tree_open(MDB_txn *txn, MDB_dbi *ret_dbi) __attribute__((warn_unused_result));
 
-/* Writes a record's row; the same record again changes nothing. next_layer_id is taken from, and
- * counted up, when a long key needs layers. */
+/* Writes a record's row; the same record again changes nothing. next_layer_id, from 1, is taken
+ * from, and counted up, when a long key needs layers: it is stored by the same transaction. */
 enum store_err key_tree_put(MDB_txn *txn, MDB_dbi dbi, const struct kv_record *record,
                             uint64_t *next_layer_id) __attribute__((warn_unused_result));
 
@@ -44,12 +44,18 @@ enum store_err key_tree_get(MDB_txn *txn, MDB_dbi dbi, struct slice key, int64_t
     __attribute__((warn_unused_result));
 
 /* A walk over records with mod.main <= revision in key order: of each key its newest such, or
- * with every_version all of them, newest first; tombstones too. */
+ * with every_version all of them, newest first; tombstones too. The tree does not change
+ * meanwhile. STORE_E_CORRUPT at a damaged row; the walk is over then. */
 struct key_tree_cursor;
 
 enum store_err key_tree_cursor_open(MDB_txn *txn, MDB_dbi dbi, int64_t revision, bool every_version,
                                     struct key_tree_cursor **ret_cursor)
     __attribute__((warn_unused_result));
+/* The same cursor for another walk, in a read-only transaction of the same environment: when the
+ * one that it was opened in has ended, or for another revision. */
+enum store_err key_tree_cursor_renew(struct key_tree_cursor *c, MDB_txn *txn, int64_t revision,
+                                     bool every_version) __attribute__((warn_unused_result));
+
 /* The first record whose key is at or after `key`. */
 enum store_err key_tree_cursor_seek(struct key_tree_cursor *c, struct slice key,
                                     struct kv_record *ret_record, bool *ret_found)
@@ -57,6 +63,7 @@ enum store_err key_tree_cursor_seek(struct key_tree_cursor *c, struct slice key,
 /* The key stays valid until the next call on the cursor. */
 enum store_err key_tree_cursor_next(struct key_tree_cursor *c, struct kv_record *ret_record,
                                     bool *ret_found) __attribute__((warn_unused_result));
-void key_tree_cursor_close(struct key_tree_cursor *c); /* NULL is fine */
+/* NULL is fine. In a write transaction: before that ends. */
+void key_tree_cursor_close(struct key_tree_cursor *c);
 
 #endif

@@ -14,7 +14,10 @@
 #include "base/arena.h"
 #include "storage/store.h"
 
-enum { KV_FROZEN_MAX = 2 };
+enum {
+    KV_FROZEN_MAX = 2,
+    KV_SPARE_BYTES_MAX = 32 << 20 /* of memtables that are gone, kept for the next ones */
+};
 
 #define KV_ERRORS(X)                            \
     X(KV_OK, "ok")                              \
@@ -31,6 +34,8 @@ const char *kv_strerror(enum kv_err err);
 
 struct kv;
 
+/* Blocking. Takes a reader slot of the store for each of views_max; KV_E_BUSY when it has not so
+ * many. */
 enum kv_err kv_open(struct kv **ret_kv, struct store *store, uint32_t views_max)
     __attribute__((warn_unused_result));
 void kv_close(struct kv *kv); /* NULL is fine; no view is open */
@@ -42,7 +47,7 @@ enum kv_err kv_insert(struct kv *kv, struct kv_record *record) __attribute__((wa
 size_t kv_active_bytes(const struct kv *kv);
 size_t kv_memtable_bytes(const struct kv *kv); /* active and frozen */
 
-/* Sets the active memtable aside; false when KV_FROZEN_MAX wait already. */
+/* Sets the active memtable aside; false when KV_FROZEN_MAX wait already, or without memory. */
 bool kv_freeze(struct kv *kv) __attribute__((warn_unused_result));
 
 /* The oldest frozen memtable, which is the one to flush; NULL when none waits. */
@@ -50,6 +55,12 @@ const struct memtable *kv_frozen(const struct kv *kv);
 
 /* It is in the store now: drop it. */
 void kv_flushed(struct kv *kv);
+
+/* Memory of memtables that are gone. What is above KV_SPARE_BYTES_MAX goes a chunk at a time
+ * (giving back all at once would hold up the loop, I10): while memtables grow, and with each call
+ * of kv_trim, which says whether there is more. Call it now and then when there is time. */
+size_t kv_spare_bytes(const struct kv *kv);
+bool kv_trim(struct kv *kv);
 
 /* ---- views ---- */
 
@@ -62,7 +73,8 @@ void kv_view_close(struct kv_view *view); /* NULL is fine */
 /* The newest change of key with mod.main <= revision. *ret_found is false when there is none, or
  * when it is a tombstone (which *ret_record then describes all the same, tombstone set; a key
  * that never was has mod.main 0). With want_value the value is loaded: it and the key are views
- * that live as long as the view, or copies in the arena (values of several chunks). */
+ * that live as long as the view, or copies in the arena (values of several chunks); without it
+ * the key may be the caller's own slice. revision >= 0. */
 enum kv_err kv_view_get(struct kv_view *view, struct slice key, int64_t revision, bool want_value,
                         struct arena *arena, struct kv_record *ret_record, bool *ret_found)
     __attribute__((warn_unused_result));

@@ -13,14 +13,18 @@
 
 #include "storage/record.h"
 
+struct chunk_pool;
 struct memtable;
 struct memtable_node; /* one record; lives as long as its memtable */
 
 struct memtable *memtable_new(void);
+/* Its memory comes from the pool, which outlives it, and goes back there. NULL: as above. */
+struct memtable *memtable_new_pooled(struct chunk_pool *pool);
 struct memtable *memtable_ref(struct memtable *m);
 void memtable_unref(struct memtable *m); /* NULL is fine */
 
-/* Copies the record. Revisions ascend from call to call. False without memory. */
+/* Copies the record. Revisions ascend from call to call, and one changes a key once. False without
+ * memory. */
 bool memtable_insert(struct memtable *m, const struct kv_record *record)
     __attribute__((warn_unused_result));
 
@@ -32,6 +36,10 @@ size_t memtable_count(const struct memtable *m);
 const struct memtable_node *memtable_seek(const struct memtable *m, struct slice key,
                                           int64_t revision);
 const struct memtable_node *memtable_next(const struct memtable_node *node);
+
+/* Parts of the record, without touching the rest of it. */
+struct slice memtable_key(const struct memtable_node *node);
+int64_t memtable_revision(const struct memtable_node *node);
 
 /* Views into the memtable: the value is loaded. */
 struct kv_record memtable_record(const struct memtable_node *node);

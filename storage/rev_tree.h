@@ -15,11 +15,15 @@
 #include "storage/record.h"
 #include "storage/store.h"
 
-enum { REV_TREE_CHUNK_BYTES = 4080 };
+enum {
+    REV_TREE_CHUNK_BYTES = 4080,
+    REV_TREE_RECORD_BYTES_MAX = 128 << 20, /* key and value; requests are bounded far below */
+};
 
 enum store_err rev_tree_open(MDB_txn *txn, MDB_dbi *ret_dbi) __attribute__((warn_unused_result));
 
-/* Revisions ascend from put to put; the same record again changes nothing. */
+/* Revisions ascend from put to put; the same record again changes nothing. ASSERTs
+ * REV_TREE_RECORD_BYTES_MAX. */
 enum store_err rev_tree_put(MDB_txn *txn, MDB_dbi dbi, const struct kv_record *record)
     __attribute__((warn_unused_result));
 
@@ -29,7 +33,8 @@ enum store_err rev_tree_put(MDB_txn *txn, MDB_dbi dbi, const struct kv_record *r
 enum store_err rev_tree_get(MDB_txn *txn, MDB_dbi dbi, struct kv_revision mod, struct arena *arena,
                             struct kv_record *ret_record) __attribute__((warn_unused_result));
 
-/* The first record at or after mod, likewise; *ret_found is false at the end. */
+/* The first record at or after mod, likewise; *ret_found is false at the end.
+ * Views into the map end with the transaction's next write. */
 enum store_err rev_tree_next(MDB_txn *txn, MDB_dbi dbi, struct kv_revision mod, struct arena *arena,
                              struct kv_record *ret_record, bool *ret_found)
     __attribute__((warn_unused_result));

@@ -50,7 +50,7 @@ struct store_options {
     struct io *io;            /* borrowed */
     const char *path;         /* a directory, made when missing */
     uint64_t map_bytes;       /* address space, not memory: terabytes are fine */
-    uint64_t dirty_bytes_max; /* of one write transaction, at most 256 MiB */
+    uint64_t dirty_bytes_max; /* of one write transaction, [64 KiB, 256 MiB] */
     uint32_t readers_max;
     uint64_t cluster_id;
 };
@@ -65,13 +65,15 @@ struct store_state {
     uint32_t feature_level;
     struct slice membership;   /* holdfastpb.Membership, opaque here */
     struct raft_pos log_start; /* the log store begins after it */
-    struct raft_term_start term_starts[STORE_TERM_STARTS_MAX]; /* of (log_start, applied] */
+    /* Of (log_start, applied]; the first begins right after log_start. At the cap the log gives
+     * up its oldest term. */
+    struct raft_term_start term_starts[STORE_TERM_STARTS_MAX];
     uint32_t term_start_count;
 };
 
-/* Blocking. A new environment starts with revision 1 and everything else zero. Before it returns
- * STORE_OK the environment is synced (I6). ret_state->membership lives as long as the store.
- * detail says more about an error, for the operator. */
+/* Blocking. A new environment starts with revision 1, feature level 1 and everything else zero,
+ * durably. Before it returns STORE_OK the environment is synced (I6). ret_state->membership lives
+ * as long as the store. detail says more about an error, for the operator. */
 enum store_err store_open(struct store **ret_s, const struct store_options *options,
                           struct store_state *ret_state, char *detail, size_t detail_bytes)
     __attribute__((warn_unused_result));
@@ -81,8 +83,10 @@ void store_close(struct store *s); /* NULL is fine */
 /* ---- the writer: one job at a time ---- */
 
 /* A flush: writes a frozen memtable and the log entries up to state.applied, then publishes
- * `state`, then lets go of log entries below log_keep_index and, up to compact_rows_max rows, of
- * what a compaction superseded. Everything it points to stays valid until done. */
+ * `state`, then lets go of log entries below log_keep_index and of what a compaction superseded:
+ * about compact_rows_max records are looked at, up to the end of a revision. Everything it points
+ * to stays valid until done. After one has failed, all later ones fail with its error, and the
+ * published state stays that of the last that was done. */
 struct store_flush {
     const struct memtable *memtable;  /* frozen; NULL: no changes of keys */
     const struct raft_entry *entries; /* (published applied, state.applied], consecutive */
@@ -105,7 +109,7 @@ struct store_flush {
 /* Begins it; no other is running. */
 void store_flush_begin(struct store *s, struct store_flush *flush);
 
-/* As of the last flush that is done. The loop's thread. */
+/* As of the last flush that is done; valid until the next is. The loop's thread. */
 const struct store_state *store_published(const struct store *s);
 
 /* For Status: the file, and what of it is in use. The loop's thread; no disk access. */

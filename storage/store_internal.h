@@ -18,7 +18,14 @@ struct store_handles store_handles(const struct store *s);
 enum store_err store_published_revision(struct store *s, MDB_txn *txn, int64_t *ret_revision)
     __attribute__((warn_unused_result));
 
-/* One table for LMDB's codes: full disk and full map, I/O, damage. */
+/* One table for LMDB's codes: full disk and full map, I/O, damage. A code that says "not found"
+ * is no error by itself: the caller asks for it first. */
 enum store_err store_err_of_mdb(int mdb_code);
+
+/* A row of `size` bytes behind all others, as a rule: room for the caller to fill before its next
+ * call on the transaction. A row that stands there already (an interrupted flush left it, and
+ * everything up to where that one got) is written over. */
+enum store_err store_row_append(MDB_txn *txn, MDB_dbi dbi, struct slice key, size_t size,
+                                uint8_t **ret_room) __attribute__((warn_unused_result));
 
 #endif

@@ -408,6 +408,24 @@ static void accepts_on_turn_end(void *owner)
         cr_assert_eq(setrlimit(RLIMIT_NOFILE, &a->plenty), 0);
 }
 
+/* One client waits to be accepted, and there is no descriptor for it. */
+static void accepts_starve(struct accepts *a, struct loop *l, struct io_ref *ret_ref)
+{
+    struct io *io = loop_io(l);
+    struct io_addr any = loop_fixture_loopback(), bound;
+    int fd = io->ops->listen(io, &any, &bound);
+    cr_assert_geq(fd, 0);
+    cr_assert_eq(io->ops->accept(io, fd, accepts_on_accept, a, ret_ref), 0);
+    static struct loop_fixture_done connected;
+    cr_assert_eq(io->ops->connect(io, &bound, loop_fixture_on_done, &connected, NULL), 0);
+    cr_assert_eq(getrlimit(RLIMIT_NOFILE, &a->plenty), 0);
+    int next = dup(fd);
+    close(next);
+    struct rlimit none = { .rlim_cur = (rlim_t)next, .rlim_max = a->plenty.rlim_max };
+    cr_assert_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
+    a->loop = l;
+}
+
 Test(loop_net, accepting_survives_a_lack_of_descriptors, .timeout = 60)
 {
     struct accepts a = { 0 };
@@ -415,26 +433,46 @@ Test(loop_net, accepting_survives_a_lack_of_descriptors, .timeout = 60)
     options.turn_end = accepts_on_turn_end;
     options.owner = &a;
     struct loop *l = loop_fixture_open(&options);
-    struct io *io = loop_io(l);
-    struct io_addr any = loop_fixture_loopback(), bound;
-    int fd = io->ops->listen(io, &any, &bound);
-    cr_assert_eq(io->ops->accept(io, fd, accepts_on_accept, &a, NULL), 0);
-    struct loop_fixture_done connected = { 0 };
-    cr_assert_eq(io->ops->connect(io, &bound, loop_fixture_on_done, &connected, NULL), 0);
-    cr_assert_eq(getrlimit(RLIMIT_NOFILE, &a.plenty), 0);
-    int next = dup(fd);
-    close(next);
-    struct rlimit none = { .rlim_cur = (rlim_t)next, .rlim_max = a.plenty.rlim_max };
-    cr_assert_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
-    a.loop = l;
+    accepts_starve(&a, l, NULL);
     loop_fixture_run(l);
     cr_expect_eq(a.fds, 1);
     cr_expect_eq(a.ended, 0);
-    cr_expect_geq(connected.result, 0);
     cr_expect_eq(loop_counters(l)->accept_rests, 1);
     loop_close(l);
     cr_expect_eq(a.ended, 1);
     cr_expect_eq(a.result, -ECANCELED);
+}
+
+static void accepts_on_turn_end_stop(void *owner)
+{
+    struct accepts *a = owner;
+    if (a->loop && loop_counters(a->loop)->accept_rests > 0)
+        loop_stop(a->loop);
+}
+
+Test(loop_net, accepting_can_be_cancelled_while_it_rests, .timeout = 60)
+{
+    for (int by_close = 0; by_close < 2; by_close++) {
+        struct accepts a = { 0 };
+        struct loop_options options = loop_fixture_options();
+        options.turn_end = accepts_on_turn_end_stop;
+        options.owner = &a;
+        struct loop *l = loop_fixture_open(&options);
+        struct io_ref accept;
+        accepts_starve(&a, l, &accept);
+        loop_fixture_run(l);
+        cr_assert_eq(loop_counters(l)->accept_rests, 1);
+        if (!by_close) {
+            io_cancel(loop_io(l), accept);
+            cr_expect_eq(a.ended, 0, "never inside io_cancel");
+            loop_fixture_run(l);
+            cr_expect_eq(a.ended, 1);
+        }
+        loop_close(l);
+        cr_expect_eq(a.ended, 1);
+        cr_expect_eq(a.result, -ECANCELED);
+        cr_assert_eq(setrlimit(RLIMIT_NOFILE, &a.plenty), 0);
+    }
 }
 
 Test(loop_net, accepting_ends_with_its_socket)

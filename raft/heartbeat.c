@@ -1,0 +1,106 @@
+/* Heartbeats: they keep a leader in place, tell it that it is one, carry read rounds and the
+ * commit index, and show whether an append was lost. */
+#include "raft/raft_internal.h"
+
+void raft_heartbeat_send(struct raft *r, const struct raft_progress *member)
+{
+    /* Only up to what it is known to hold: beyond that its log may be another. */
+    uint64_t commit = r->log.commit < member->match ? r->log.commit : member->match;
+    raft_push_message(r, &(struct raft_msg){
+                             .type = RAFT_MSG_HEARTBEAT,
+                             .to = member->id,
+                             .heartbeat = { .commit = commit,
+                                            .round = r->round,
+                                            .keep_index = raft_keep_index(r),
+                                            .state = r->state },
+                         });
+}
+
+void raft_heartbeat_round(struct raft *r)
+{
+    r->round++;
+    r->heartbeat_due_ms = r->now_ms + r->options.heartbeat_ms;
+    for (uint32_t i = 0; i < r->member_count; i++) {
+        struct raft_progress *p = &r->members[i];
+        if (p->id == r->options.id)
+            p->round = r->round;
+        else
+            raft_heartbeat_send(r, p);
+    }
+}
+
+/* The last moment at which a quorum had been heard since. */
+uint64_t raft_quorum_contact_ms(const struct raft *r)
+{
+    uint64_t values[RAFT_MEMBERS_MAX] = { 0 };
+    for (uint32_t i = 0; i < r->member_count; i++) {
+        const struct raft_progress *p = &r->members[i];
+        if (p->id == r->options.id)
+            values[i] = r->now_ms;
+        else
+            values[i] = p->heard ? p->heard_ms : r->leader_since_ms;
+    }
+    return raft_quorum_value(r, values);
+}
+
+/* A leader that a quorum does not hear steps down (thesis §6.2): its clients look elsewhere, and
+ * its own stickiness ends. */
+void raft_on_leader_tick(struct raft *r)
+{
+    if (r->role == RAFT_LEADER &&
+        r->now_ms >= raft_quorum_contact_ms(r) + r->options.election_timeout_ms)
+        raft_become_follower(r, r->term, 0);
+}
+
+void raft_on_heartbeat(struct raft *r, const struct raft_msg *msg)
+{
+    r->term_leader = msg->from;
+    raft_on_leader_heard(r, msg->from);
+    if (msg->heartbeat.commit > r->log.commit)
+        r->log.commit = msg->heartbeat.commit;
+    r->keep_index = msg->heartbeat.keep_index;
+    raft_push_message(r, &(struct raft_msg){
+                             .type = RAFT_MSG_HEARTBEAT_RESULT,
+                             .to = msg->from,
+                             .heartbeat_result = { .round = msg->heartbeat.round,
+                                                   .state = r->state,
+                                                   .room_bytes = raft_log_room(&r->log) },
+                         });
+}
+
+/* The member lives, but an append to it has gone unanswered for a heartbeat interval: the link may
+ * have dropped it. While pipelining an empty append at the end shows a gap; a slow disk shows none
+ * and is not sent everything again. */
+static void look_for_loss(struct raft *r, struct raft_progress *p)
+{
+    uint64_t quiet_ms = r->now_ms - p->append_ms;
+    switch (p->state) {
+    case RAFT_PROGRESS_PROBE:
+        if (quiet_ms >= r->options.heartbeat_ms)
+            p->probe_sent = false;
+        break;
+    case RAFT_PROGRESS_REPLICATE:
+        if (quiet_ms >= r->options.heartbeat_ms && p->match + 1 < p->next)
+            p->gap_check_due = true;
+        break;
+    case RAFT_PROGRESS_STRANDED: /* it may have been restored by other means */
+        if (quiet_ms >= r->options.election_timeout_ms)
+            raft_progress_probe(p, p->match + 1 > r->log.first ? p->match + 1 : r->log.first);
+        break;
+    }
+}
+
+void raft_on_heartbeat_result(struct raft *r, const struct raft_msg *msg)
+{
+    if (r->role != RAFT_LEADER)
+        return;
+    struct raft_progress *p = raft_member(r, msg->from);
+    p->heard = true;
+    p->heard_ms = r->now_ms;
+    if (msg->heartbeat_result.round > p->round)
+        p->round = msg->heartbeat_result.round;
+    p->room_bytes = msg->heartbeat_result.room_bytes;
+    if (p->room_bytes > 0)
+        p->retry_ms = 0;
+    look_for_loss(r, p);
+}

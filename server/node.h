@@ -1,0 +1,119 @@
+/* node.h: one member: Raft, journal, store, state machine and peers, driven by the loop.
+ *
+ * Events come in (completions, messages, requests); at the end of each turn of the loop
+ * node_turn_end lets out what gathered: proposals as one batch, one journal write, one frame a
+ * peer. Services (server/service*.h) sit above it.
+ *
+ * Owner:    main, or the simulator. Lifetime: open .. the callback of node_close.
+ * Thread:   the loop's; only node_open blocks.
+ * Bounds:   node_options; node_memory_bytes_max sums the caps.
+ * Errors:   what the node cannot survive is reported once, by on_fatal, and from then on nothing
+ *           leaves it: fail-stop (I6).
+ */
+#ifndef SERVER_NODE_H
+#define SERVER_NODE_H
+
+#include "rpc/peer.h"
+#include "server/exit_code.h"
+#include "server/membership.h"
+#include "server/reads.h"
+#include "server/requests.h"
+
+struct node;
+
+struct node_options {
+    struct io *io;
+    const char *data_dir; /* made when missing */
+    const char *name;
+    const char *server_version;
+    const struct membership *initial; /* the cluster that --initial-cluster describes */
+    uint64_t initial_cluster_id;
+    uint64_t initial_member_id;     /* ours in it */
+    const char *const *client_urls; /* what other members and clients are told */
+    size_t client_url_count;
+    const struct io_addr *peer_addrs; /* to listen on */
+    size_t peer_addr_count;
+    bool must_match_initial; /* a data directory of another cluster is refused */
+    uint32_t heartbeat_ms;
+    uint32_t election_timeout_ms;
+    bool pre_vote;
+    uint32_t request_bytes_max;
+    uint32_t requests_max;       /* writes, and reads, that wait at a time */
+    uint64_t memtable_bytes_max; /* at which it is flushed */
+    uint64_t log_keep_entries;   /* of the log kept behind what members need */
+    uint64_t journal_segment_bytes;
+    uint32_t journal_segment_count_max;
+    uint64_t map_bytes;
+    uint32_t views_max;
+    void (*on_fatal)(void *owner, enum exit_code code, const char *text);
+    void (*on_serving)(void *owner); /* once: the log was replayed and a leader is known */
+    void *owner;
+};
+
+enum { NODE_DETAIL_BYTES = 512 };
+
+/* Blocking: recovers, then dials the peers. EXIT_CODE_OK, or why it cannot start, with one line
+ * for the operator in detail. */
+enum exit_code node_open(struct node **ret_node, const struct node_options *options,
+                         char detail[NODE_DETAIL_BYTES]) __attribute__((warn_unused_result));
+
+void node_turn_end(struct node *node);
+
+/* `fn` runs when nothing is in flight any more; the node is gone then. */
+void node_close(struct node *node, void (*fn)(void *owner), void *owner);
+
+/* ---- for services ---- */
+
+/* Takes the request on: request->done will run. Fails at once, through done, past a cap. */
+void node_submit(struct node *node, struct request *request);
+void node_cancel(struct node *node, struct request *request);
+
+/* Runs read->done when a linearizable read may be served. */
+void node_read(struct node *node, struct read *read);
+void node_cancel_read(struct node *node, struct read *read);
+
+/* Runs `done` once the store has let go of what a compaction at the revision superseded. */
+struct node_wait {
+    int64_t revision;
+    void (*done)(struct node_wait *wait);
+    struct list link; /* list_init before; list_remove ends the waiting */
+};
+void node_wait_compacted(struct node *node, struct node_wait *wait);
+
+struct kv *node_kv(struct node *node);
+const struct machine_state *node_machine_state(const struct node *node);
+const struct membership *node_membership(const struct node *node);
+
+/* The store cannot be read: stops the node. */
+void node_fail_store(struct node *node, enum kv_err err);
+
+struct node_status {
+    uint64_t cluster_id;
+    uint64_t member_id;
+    struct raft_status raft;
+    uint64_t commit_index;
+    uint64_t applied_index;
+    uint64_t last_index;
+    uint64_t db_bytes;
+    uint64_t db_in_use_bytes;
+    bool is_corrupt; /* a state hash differed from the leader's (I5) */
+    bool is_serving;
+};
+struct node_status node_status(const struct node *node);
+
+struct node_counters {
+    uint64_t proposals_committed;
+    uint64_t proposals_failed;
+    uint64_t leader_changes;
+    uint64_t reads_served;
+    uint64_t flushes;
+    uint64_t journal_writes;
+    uint64_t journal_written_bytes;
+    uint64_t requests_refused;
+    uint64_t requests_timed_out;
+    uint64_t peer_frames_bad;
+    uint64_t peer_frames_dropped;
+};
+struct node_counters node_counters(const struct node *node);
+
+#endif

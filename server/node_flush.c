@@ -1,0 +1,258 @@
+/* From memory to the store: when a flush is due, what it takes along, and what it frees; and
+ * reading old entries back for members that are far behind.
+ */
+#include <stdlib.h>
+
+#include "base/assert.h"
+#include "base/log.h"
+#include "server/node_internal.h"
+
+enum {
+    UNFLUSHED_ENTRIES_MAX = 1 << 16, /* half of Raft's window */
+    COMPACT_ROWS_MAX = 10000,        /* of one flush: a fraction of a second of the writer */
+    FETCH_ENTRIES_MAX = 4096,
+    MEMBERSHIP_ENCODED_BYTES_MAX = 1 << 20,
+};
+
+static bool memory_is_due(const struct node *node, uint64_t unflushed)
+{
+    if (unflushed == 0)
+        return false;
+    struct journal_usage usage = journal_usage(node->journal);
+    return kv_active_bytes(node->kv) >= node->options.memtable_bytes_max ||
+           unflushed >= UNFLUSHED_ENTRIES_MAX ||
+           usage.segments_in_use * 2 > node->options.journal_segment_count_max ||
+           usage.room_bytes < node->options.journal_segment_bytes * 2;
+}
+
+static bool compaction_is_due(const struct node *node)
+{
+    const struct store_state *published = store_published(node->store);
+    return machine_state(node->machine)->compact_revision > published->compacted_revision;
+}
+
+static void flush_free(struct node_flush *f)
+{
+    for (size_t i = 0; i < f->flush.entry_count; i++)
+        block_unref(f->entries[i].block);
+    free(f->entries);
+    arena_done(&f->membership);
+    *f = (struct node_flush){ 0 };
+}
+
+static void tell_compacted(struct node *node, int64_t compacted_revision)
+{
+    struct list ready;
+    list_init(&ready);
+    for (struct list *at = node->compaction_waits.next; at != &node->compaction_waits;) {
+        struct list *next = at->next;
+        if (LIST_ENTRY(at, struct node_wait, link)->revision <= compacted_revision) {
+            list_remove(at);
+            list_push_back(&ready, at);
+        }
+        at = next;
+    }
+    struct list *node_link;
+    while ((node_link = list_pop_front(&ready)) != NULL) {
+        struct node_wait *wait = LIST_ENTRY(node_link, struct node_wait, link);
+        wait->done(wait);
+    }
+}
+
+void node_wait_compacted(struct node *node, struct node_wait *wait)
+{
+    list_push_back(&node->compaction_waits, &wait->link);
+    if (store_published(node->store)->compacted_revision >= wait->revision)
+        tell_compacted(node, store_published(node->store)->compacted_revision);
+}
+
+static void on_flushed(struct store_flush *flush)
+{
+    struct node *node = flush->owner;
+    enum store_err err = flush->err;
+    bool had_memtable = node->flush.had_memtable;
+    flush_free(&node->flush);
+    if (err != STORE_OK) {
+        enum exit_code code = err == STORE_E_NOSPACE   ? EXIT_CODE_NO_SPACE
+                              : err == STORE_E_CORRUPT ? EXIT_CODE_CORRUPT
+                                                       : EXIT_CODE_IO;
+        node_fail(node, code, "the store cannot be written", store_strerror(err));
+        return;
+    }
+    node->counters.flushes++;
+    if (had_memtable)
+        kv_flushed(node->kv);
+    const struct store_state *published = store_published(node->store);
+    struct raft_event event = { .type = RAFT_EV_FLUSHED,
+                                .flushed_index = published->applied.index };
+    if (!node->is_closing)
+        node_step(node, &event);
+    journal_release(node->journal, published->applied.index);
+    tell_compacted(node, published->compacted_revision);
+}
+
+/* References to the entries that the log store does not have yet. */
+static bool take_entries(struct node *node, struct node_flush *f, uint64_t first, uint64_t last)
+{
+    size_t count = (size_t)(last + 1 - first);
+    f->entries = calloc(count ? count : 1, sizeof *f->entries);
+    if (!f->entries)
+        return false;
+    for (size_t i = 0; i < count; i++) {
+        const struct raft_entry *entry = raft_entry_at(node->raft, first + i);
+        ASSERT(entry); /* not flushed, so still in the window */
+        f->entries[i] = *entry;
+        block_ref(entry->block);
+    }
+    f->flush.entry_count = count;
+    f->flush.entries = f->entries;
+    return true;
+}
+
+/* The log stays for members that are behind, and a little more for those that will be. */
+static uint64_t log_keep_index(const struct node *node, uint64_t applied_index)
+{
+    uint64_t keep = raft_keep_index(node->raft);
+    uint64_t behind = node->options.log_keep_entries;
+    uint64_t recent = applied_index > behind ? applied_index - behind : 1;
+    return keep < recent ? keep : recent;
+}
+
+static bool flush_prepare(struct node *node, struct node_flush *f)
+{
+    const struct machine_state *state = machine_state(node->machine);
+    const struct store_state *published = store_published(node->store);
+    if (!take_entries(node, f, published->applied.index + 1, state->applied.index))
+        return false;
+    struct slice membership;
+    arena_init(&f->membership, MEMBERSHIP_ENCODED_BYTES_MAX);
+    if (!membership_encode(&node->membership, &f->membership, &membership))
+        return false;
+    f->flush.state = *published;
+    f->flush.state.applied = state->applied;
+    f->flush.state.revision = state->revision;
+    f->flush.state.compact_revision = state->compact_revision;
+    f->flush.state.state_hash = state->state_hash;
+    f->flush.state.feature_level = state->feature_level;
+    f->flush.state.membership = membership;
+    f->flush.log_keep_index = log_keep_index(node, state->applied.index);
+    f->flush.compact_rows_max = COMPACT_ROWS_MAX;
+    f->flush.done = on_flushed;
+    f->flush.owner = node;
+    if (kv_active_bytes(node->kv) > 0) {
+        f->had_memtable = kv_freeze(node->kv);
+        ASSERT(f->had_memtable); /* one flush at a time, so none was frozen */
+        f->flush.memtable = kv_frozen(node->kv);
+    }
+    return true;
+}
+
+static void flush_begin(struct node *node)
+{
+    struct node_flush *f = &node->flush;
+    if (!flush_prepare(node, f)) {
+        flush_free(f);
+        node_fail(node, EXIT_CODE_FAILURE, "a flush cannot begin", "out of memory");
+        return;
+    }
+    f->is_running = true;
+    store_flush_begin(node->store, &f->flush);
+}
+
+/* Room is short although all that can be flushed is: entries without a quorum, or hard states of
+ * many elections, hold old segments. The tail is written again behind them. */
+static void relieve_journal(struct node *node)
+{
+    struct journal_usage usage = journal_usage(node->journal);
+    if (usage.room_bytes >= node->options.journal_segment_bytes * 2 || usage.segments_in_use < 3)
+        return;
+    journal_release(node->journal, store_published(node->store)->applied.index);
+    node_persist_rewrite(node);
+}
+
+void node_flush_if_due(struct node *node)
+{
+    /* A half-applied entry belongs to no index that could be published. */
+    if (node->flush.is_running || node->apply_is_sliced || node->is_closing)
+        return;
+    uint64_t applied = machine_state(node->machine)->applied.index;
+    uint64_t unflushed = applied - store_published(node->store)->applied.index;
+    if (unflushed == 0)
+        relieve_journal(node);
+    if (!memory_is_due(node, unflushed) && !compaction_is_due(node))
+        return;
+    flush_begin(node);
+}
+
+void node_flush_last(struct node *node)
+{
+    uint64_t applied = machine_state(node->machine)->applied.index;
+    if (!node->flush.is_running && !node->apply_is_sliced &&
+        applied > store_published(node->store)->applied.index)
+        flush_begin(node);
+}
+
+/* ---- old entries for slow members ---- */
+
+static void fetch_run(struct io_job *job)
+{
+    struct node_fetch *f = LIST_ENTRY(job, struct node_fetch, job);
+    f->err = store_log_read(f->node->store, f->wanted.first_index, f->wanted.bytes_max, f->entries,
+                            FETCH_ENTRIES_MAX, &f->count, &f->block);
+}
+
+static void fetch_done(struct io_job *job)
+{
+    struct node_fetch *slot = LIST_ENTRY(job, struct node_fetch, job);
+    struct node *node = slot->node;
+    /* The step may begin the next fetch, in this very slot: what this one holds is taken out. */
+    struct node_fetch f = *slot;
+    slot->entries = NULL;
+    slot->is_running = false;
+    bool is_there = f.err == STORE_OK;
+    if (!is_there && f.err != STORE_E_GONE)
+        node_fail(node, f.err == STORE_E_CORRUPT ? EXIT_CODE_CORRUPT : EXIT_CODE_IO,
+                  "the log store cannot be read", store_strerror(f.err));
+    for (size_t i = 0; is_there && i < f.count; i++)
+        f.entries[i].block = f.block;
+    struct raft_event event = {
+        .type = RAFT_EV_FETCHED,
+        .fetched = { .member = f.wanted.member,
+                     .first_index = f.wanted.first_index,
+                     .entries = is_there ? f.entries : NULL,
+                     .entry_count = is_there ? (uint32_t)f.count : 0 },
+    };
+    if (!node->is_closing)
+        node_step(node, &event);
+    if (is_there)
+        block_unref(f.block);
+    free(f.entries);
+}
+
+void node_fetch_begin(struct node *node, const struct raft_fetch *wanted)
+{
+    struct node_fetch *f = NULL;
+    for (size_t i = 0; i < RAFT_MEMBERS_MAX && !f; i++) {
+        if (!node->fetches[i].is_running)
+            f = &node->fetches[i];
+    }
+    ASSERT(f); /* one a member at a time */
+    *f = (struct node_fetch){ .node = node, .wanted = *wanted, .is_running = true };
+    f->entries = calloc(FETCH_ENTRIES_MAX, sizeof *f->entries);
+    if (!f->entries) {
+        node_fail(node, EXIT_CODE_FAILURE, "old entries cannot be read", "out of memory");
+        f->is_running = false;
+        return;
+    }
+    f->job = (struct io_job){ .run = fetch_run, .done = fetch_done };
+    list_init(&f->job.link);
+    io_offload(node->io, &f->job);
+}
+
+bool node_jobs_are_running(const struct node *node)
+{
+    bool any = node->flush.is_running || node->identity_is_saving;
+    for (size_t i = 0; i < RAFT_MEMBERS_MAX; i++)
+        any = any || node->fetches[i].is_running;
+    return any;
+}

@@ -1,0 +1,170 @@
+/* node_internal.h: shared by node*.c alone. */
+#ifndef SERVER_NODE_INTERNAL_H
+#define SERVER_NODE_INTERNAL_H
+
+#include "rpc/addr.h"
+#include "server/formation.h"
+#include "server/machine.h"
+#include "server/node.h"
+#include "storage/identity.h"
+#include "storage/journal.h"
+#include "storage/kv.h"
+
+enum {
+    NODE_HASHES = 1024,        /* state hashes of the newest entries, a power of two */
+    NODE_APPLY_SLICE_US = 500, /* of applying in one turn (I10) */
+    NODE_BATCH_BYTES_MAX = 4 << 20,
+    NODE_BATCH_ENTRIES_MAX = 4096,
+    NODE_FORWARD_RETRY_MS = 10, /* after the leader would not take one */
+};
+
+/* Entries on their way to the journal: a range of the log window, and what it must wait for. */
+struct node_persist {
+    bool is_pending;
+    bool is_writing;
+    struct raft_range range; /* pending; empty: the hard state alone */
+    struct raft_hard_state hard;
+    uint64_t seq;         /* pending up to here */
+    uint64_t writing_seq; /* 0: this write ends before what its seq asked for */
+    struct slice *slices; /* of the write, NODE_BATCH_ENTRIES_MAX */
+    struct raft_pos *positions;
+    bool is_rewriting; /* the live tail again, so that old segments come free */
+};
+
+/* A write that another member forwarded, until the end of the turn. */
+struct node_forwarded {
+    struct list link;
+    uint64_t member;
+    uint64_t request_id;
+    uint64_t term;
+    uint64_t auth_revision;
+    size_t user_bytes;
+    size_t command_bytes;
+    uint8_t bytes[]; /* user, command */
+};
+
+/* Entries for a slow member, read from the log store by a job. */
+struct node_fetch {
+    struct node *node;
+    struct io_job job;
+    bool is_running;
+    struct raft_fetch wanted;
+    struct raft_entry *entries;
+    size_t count;
+    struct block *block;
+    enum store_err err;
+};
+
+struct node_flush {
+    bool is_running;
+    bool had_memtable;
+    struct store_flush flush;
+    struct raft_entry *entries; /* each with a block reference */
+    struct arena membership;    /* encoded */
+};
+
+struct node {
+    struct node_options options;
+    struct io *io;
+    int dir_fd;
+    int lock_fd;
+    struct identity identity;
+    struct membership membership;
+    struct store *store;
+    struct kv *kv;
+    struct machine *machine;
+    struct journal *journal;
+    struct raft *raft;
+    void *raft_memory;
+    struct peer_net *peers;
+    struct formation formation;
+    struct io_job identity_job; /* saves `identity` */
+    bool identity_is_saving;
+    struct identity identity_saving; /* what the job writes */
+    enum identity_err identity_err;
+
+    struct requests requests;
+    struct reads reads;
+    struct list forwarded; /* struct node_forwarded */
+    size_t forwarded_bytes;
+    struct list compaction_waits; /* struct node_wait */
+    struct request publish;       /* our own name and URLs */
+    struct arena publish_arena;
+
+    struct raft_status status;
+    uint64_t apply_to_index; /* committed, and durable here: may be applied */
+    uint64_t applied_term;
+    uint64_t noop_term;   /* the last term that we led and began */
+    bool apply_is_sliced; /* an entry is half applied */
+    struct raft_state_hash hashes[NODE_HASHES];
+    struct raft_state_hash expected; /* the leader's, ahead of us; index 0: none */
+    bool is_corrupt;
+
+    struct node_persist persist;
+    struct node_flush flush;
+    struct node_fetch fetches[RAFT_MEMBERS_MAX];
+
+    struct timer raft_timer;
+    struct timer turn_timer;
+    uint32_t starts;          /* rounds of it so far */
+    struct timer start_timer; /* the first election need not wait for a time-out */
+    uint64_t forward_not_before_ms;
+    bool has_voice;
+    bool is_serving;
+    bool has_failed;
+    bool is_closing;
+    int closing_parts; /* that have not reported back */
+    void (*closed)(void *owner);
+    void *closed_owner;
+
+    struct node_counters counters;
+};
+
+/* node.c */
+void node_fail(struct node *node, enum exit_code code, const char *what, const char *why);
+/* The loop comes round again at once: work was left for a next turn. */
+void node_want_turn(struct node *node);
+
+/* node_raft.c: one event in, its effects carried out. False: Raft refused the event. */
+bool node_step(struct node *node, struct raft_event *event);
+void node_on_raft_timer(void *owner);
+void node_on_start_timer(void *owner);
+enum exit_code node_raft_open(struct node *node, const struct store_state *state,
+                              struct journal_recovery *recovery, char *detail);
+
+/* node_propose.c */
+void node_propose_noop(struct node *node);
+void node_propose_gathered(struct node *node);
+void node_on_forward(void *owner, uint64_t member, const struct peer_forward *forward);
+void node_on_forward_refused(void *owner, uint64_t member, uint64_t request_id,
+                             enum peer_refusal why);
+void node_forwarded_drop(struct node *node);
+
+/* node_persist.c */
+enum exit_code node_persist_open(struct node *node);
+void node_persist_add(struct node *node, const struct raft_ready *ready);
+void node_persist_write(struct node *node);
+/* All that is not flushed goes to the journal once more, and the segments before it come free. */
+void node_persist_rewrite(struct node *node);
+void node_persist_done(struct node *node);
+
+/* node_apply.c */
+void node_apply_committed(struct node *node);
+void node_check_hash(struct node *node, uint64_t member, struct raft_state_hash theirs);
+
+/* node_flush.c */
+void node_flush_if_due(struct node *node);
+/* At an orderly end, so that the next start has nothing to replay. */
+void node_flush_last(struct node *node);
+void node_fetch_begin(struct node *node, const struct raft_fetch *wanted);
+bool node_jobs_are_running(const struct node *node);
+
+/* node_members.c */
+enum exit_code node_members_open(struct node *node, char *detail);
+void node_publish_attributes(struct node *node);
+
+/* node_open.c */
+void node_free(struct node *node);
+void node_random_fill(struct io *io, uint8_t *bytes, size_t size);
+
+#endif

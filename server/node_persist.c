@@ -1,0 +1,130 @@
+/* What Raft asks to persist, on its way through the one journal write.
+ *
+ * While a write is under way later entries gather; they stay in Raft's window until they are
+ * flushed, so that a range of indexes is all there is to remember.
+ */
+#include <stdlib.h>
+
+#include "base/assert.h"
+#include "server/node_internal.h"
+
+enum exit_code node_persist_open(struct node *node)
+{
+    struct node_persist *p = &node->persist;
+    p->slices = calloc(NODE_BATCH_ENTRIES_MAX, sizeof *p->slices);
+    p->positions = calloc(NODE_BATCH_ENTRIES_MAX, sizeof *p->positions);
+    return p->slices && p->positions ? EXIT_CODE_OK : EXIT_CODE_FAILURE;
+}
+
+void node_persist_done(struct node *node)
+{
+    free(node->persist.slices);
+    free(node->persist.positions);
+}
+
+static bool range_is_empty(struct raft_range range)
+{
+    return range.first > range.last;
+}
+
+void node_persist_add(struct node *node, const struct raft_ready *ready)
+{
+    struct node_persist *p = &node->persist;
+    if (ready->persist_seq == 0)
+        return;
+    ASSERT(ready->persist_seq > p->seq);
+    p->seq = ready->persist_seq;
+    p->hard = ready->hard;
+    if (!p->is_pending)
+        p->range = (struct raft_range){ .first = 1, .last = 0 };
+    p->is_pending = true;
+    if (range_is_empty(ready->persist))
+        return;
+    /* New entries replace pending ones from their first index on. */
+    if (range_is_empty(p->range) || ready->persist.first <= p->range.first)
+        p->range = ready->persist;
+    else
+        p->range.last = ready->persist.last;
+    ASSERT(p->range.first <= ready->persist.first);
+}
+
+static void on_written(void *owner, enum journal_err err)
+{
+    struct node *node = owner;
+    struct node_persist *p = &node->persist;
+    if (err != JOURNAL_OK) {
+        enum exit_code code = err == JOURNAL_E_NOSPACE ? EXIT_CODE_NO_SPACE : EXIT_CODE_IO;
+        node_fail(node, code, "a journal write failed", journal_strerror(err));
+        return;
+    }
+    p->is_writing = false;
+    if (p->is_rewriting && !p->is_pending) {
+        p->is_rewriting = false;
+        journal_release(node->journal, store_published(node->store)->applied.index);
+    }
+    if (p->writing_seq == 0 || node->is_closing)
+        return;
+    struct raft_event durable = { .type = RAFT_EV_DURABLE, .persist_seq = p->writing_seq };
+    node_step(node, &durable);
+}
+
+/* As much of the pending range as one batch takes; the rest stays pending. */
+static struct journal_batch batch_of_pending(struct node *node)
+{
+    struct node_persist *p = &node->persist;
+    struct journal_batch batch = { .hard = p->hard,
+                                   .entries = p->slices,
+                                   .positions = p->positions };
+    uint64_t bytes_max = journal_batch_bytes_max(node->journal);
+    uint64_t bytes = 0;
+    for (uint64_t index = p->range.first; index <= p->range.last; index++) {
+        const struct raft_entry *entry = raft_entry_at(node->raft, index);
+        ASSERT(entry);
+        bytes += entry->bytes.size;
+        if (batch.entry_count == NODE_BATCH_ENTRIES_MAX ||
+            (bytes > bytes_max && batch.entry_count > 0))
+            break;
+        p->slices[batch.entry_count] = entry->bytes;
+        p->positions[batch.entry_count] = entry->pos;
+        batch.entry_count++;
+    }
+    if (batch.entry_count > 0) {
+        uint64_t before = p->range.first - 1;
+        batch.prev = (struct raft_pos){ raft_term_at(node->raft, before), before };
+    }
+    return batch;
+}
+
+void node_persist_write(struct node *node)
+{
+    struct node_persist *p = &node->persist;
+    if (!p->is_pending || p->is_writing)
+        return;
+    struct journal_batch batch = batch_of_pending(node);
+    enum journal_err err = journal_write(node->journal, &batch, on_written, node);
+    if (err == JOURNAL_E_FULL)
+        return; /* the flush under way frees a segment, and its end begins a turn */
+    if (err != JOURNAL_OK) {
+        node_fail(node, EXIT_CODE_IO, "the journal cannot be written", journal_strerror(err));
+        return;
+    }
+    p->is_writing = true;
+    p->range.first += batch.entry_count;
+    bool is_all = range_is_empty(p->range);
+    p->writing_seq = is_all ? p->seq : 0;
+    p->is_pending = !is_all;
+}
+
+void node_persist_rewrite(struct node *node)
+{
+    struct node_persist *p = &node->persist;
+    if (p->is_rewriting)
+        return;
+    uint64_t first = store_published(node->store)->applied.index + 1;
+    uint64_t last = raft_last_pos(node->raft).index;
+    if (first > last)
+        return;
+    p->is_rewriting = true;
+    p->is_pending = true;
+    p->range = (struct raft_range){ .first = first, .last = last };
+}

@@ -1,0 +1,253 @@
+/* From requests to proposals: on the leader all of a turn become one batch of entries, in one
+ * block; on a follower each goes to the leader, with the term in which it may be taken.
+ */
+#include <stdlib.h>
+
+#include "base/assert.h"
+#include "proto/entry.h"
+#include "server/node_internal.h"
+
+enum { FORWARDED_BYTES_MAX = 64 << 20 }; /* of one turn */
+
+/* One batch under construction: first sizes, then bytes. */
+struct batch {
+    struct raft_entry entries[NODE_BATCH_ENTRIES_MAX];
+    struct entry_header headers[NODE_BATCH_ENTRIES_MAX];
+    struct slice payloads[NODE_BATCH_ENTRIES_MAX];
+    uint32_t count;
+    size_t bytes;
+};
+
+static bool batch_has_room(const struct batch *b, size_t command_bytes)
+{
+    if (b->count == NODE_BATCH_ENTRIES_MAX)
+        return false;
+    return b->count == 0 || b->bytes + ENTRY_HEADER_BYTES + command_bytes <= NODE_BATCH_BYTES_MAX;
+}
+
+static void batch_add(struct batch *b, struct entry_header header, struct slice payload)
+{
+    header.payload_bytes = (uint32_t)payload.size;
+    b->bytes += entry_size_bytes(&header);
+    b->headers[b->count] = header;
+    b->payloads[b->count] = payload;
+    b->count++;
+}
+
+/* Encodes all entries into one block, at the positions that Raft will give them. */
+static struct block *batch_encode(struct node *node, struct batch *b)
+{
+    struct block *block = block_new(b->bytes);
+    if (!block)
+        return NULL;
+    struct raft_pos pos = raft_next_pos(node->raft);
+    uint64_t wall_ms = node->io->ops->wall_ms(node->io);
+    uint8_t *at = block->data;
+    for (uint32_t i = 0; i < b->count; i++, pos.index++) {
+        struct entry_header *header = &b->headers[i];
+        header->pos = pos;
+        header->wall_ms = wall_ms;
+        if (b->payloads[i].size > 0)
+            memcpy(at + entry_payload_offset(header), b->payloads[i].data, b->payloads[i].size);
+        entry_seal(at, header);
+        size_t size = entry_size_bytes(header);
+        b->entries[i] = (struct raft_entry){ pos, header->type, slice_of(at, size), block };
+        at += size;
+    }
+    ASSERT(at == block->data + b->bytes);
+    return block;
+}
+
+/* False: Raft has no room now, nothing was proposed. */
+static bool batch_propose(struct node *node, struct batch *b)
+{
+    struct block *block = batch_encode(node, b);
+    if (!block)
+        return false;
+    struct raft_event event = {
+        .type = RAFT_EV_PROPOSE,
+        .propose = { .entries = b->entries, .entry_count = b->count },
+    };
+    bool accepted = node_step(node, &event);
+    block_unref(block);
+    return accepted;
+}
+
+void node_propose_noop(struct node *node)
+{
+    static struct batch b; /* large, and the loop's thread is the only one */
+    b.count = 0;
+    b.bytes = 0;
+    batch_add(&b, (struct entry_header){ .type = RAFT_ENTRY_NOOP }, (struct slice){ 0 });
+    if (batch_propose(node, &b))
+        node->noop_term = node->status.term;
+}
+
+/* ---- on the leader ---- */
+
+static void forwarded_free(struct node *node, struct node_forwarded *f)
+{
+    list_remove(&f->link);
+    node->forwarded_bytes -= f->user_bytes + f->command_bytes;
+    free(f);
+}
+
+void node_forwarded_drop(struct node *node)
+{
+    while (!list_is_empty(&node->forwarded))
+        forwarded_free(node, LIST_ENTRY(node->forwarded.next, struct node_forwarded, link));
+}
+
+static void forwarded_refuse_all(struct node *node, enum peer_refusal why)
+{
+    while (!list_is_empty(&node->forwarded)) {
+        struct node_forwarded *f = LIST_ENTRY(node->forwarded.next, struct node_forwarded, link);
+        peer_net_send_forward_refused(node->peers, f->member, f->request_id, why);
+        forwarded_free(node, f);
+    }
+}
+
+void node_on_forward(void *owner, uint64_t member, const struct peer_forward *forward)
+{
+    struct node *node = owner;
+    bool leads = node->status.role == RAFT_LEADER && forward->term == node->status.term;
+    size_t bytes = forward->user.size + forward->command.size;
+    struct node_forwarded *f = NULL;
+    bool has_room = node->forwarded_bytes + bytes <= FORWARDED_BYTES_MAX &&
+                    forward->command.size <= node->options.request_bytes_max + 1024u;
+    if (leads && has_room)
+        f = malloc(sizeof *f + bytes);
+    if (!f) {
+        peer_net_send_forward_refused(node->peers, member, forward->request_id,
+                                      leads ? PEER_REFUSED_BUSY : PEER_REFUSED_NOT_LEADER);
+        return;
+    }
+    *f = (struct node_forwarded){
+        .member = member,
+        .request_id = forward->request_id,
+        .term = forward->term,
+        .auth_revision = forward->auth_revision,
+        .user_bytes = forward->user.size,
+        .command_bytes = forward->command.size,
+    };
+    if (forward->user.size > 0)
+        memcpy(f->bytes, forward->user.data, forward->user.size);
+    if (forward->command.size > 0)
+        memcpy(f->bytes + forward->user.size, forward->command.data, forward->command.size);
+    list_init(&f->link);
+    list_push_back(&node->forwarded, &f->link);
+    node->forwarded_bytes += bytes;
+}
+
+static void gather_forwarded(struct node *node, struct batch *b)
+{
+    for (struct list *at = node->forwarded.next; at != &node->forwarded; at = at->next) {
+        struct node_forwarded *f = LIST_ENTRY(at, struct node_forwarded, link);
+        if (!batch_has_room(b, f->command_bytes))
+            return;
+        struct entry_header header = {
+            .type = RAFT_ENTRY_COMMAND,
+            .request_id = f->request_id,
+            .auth_revision = f->auth_revision,
+            .user = slice_of(f->bytes, f->user_bytes),
+        };
+        batch_add(b, header, slice_of(f->bytes + f->user_bytes, f->command_bytes));
+    }
+}
+
+static void gather_queued(struct node *node, struct batch *b)
+{
+    for (struct list *at = node->requests.queued.next; at != &node->requests.queued;
+         at = at->next) {
+        struct request *request = LIST_ENTRY(at, struct request, link);
+        if (!batch_has_room(b, request->command.size))
+            return;
+        struct entry_header header = { .type = RAFT_ENTRY_COMMAND, .request_id = request->id };
+        batch_add(b, header, request->command);
+    }
+}
+
+/* What is in the log now: off the lists it came from. */
+static void batch_was_taken(struct node *node, uint32_t forwarded, uint32_t queued, uint64_t term)
+{
+    for (uint32_t i = 0; i < forwarded; i++)
+        forwarded_free(node, LIST_ENTRY(node->forwarded.next, struct node_forwarded, link));
+    for (uint32_t i = 0; i < queued; i++)
+        requests_sent(&node->requests, requests_queued(&node->requests), term);
+}
+
+/* Memory ahead of the flush is full: proposals wait, applying never does. */
+static bool admits_proposals(const struct node *node)
+{
+    return kv_memtable_bytes(node->kv) < 3 * node->options.memtable_bytes_max;
+}
+
+static void propose_as_leader(struct node *node)
+{
+    static struct batch b;
+    while (node->status.role == RAFT_LEADER && admits_proposals(node)) {
+        b.count = 0;
+        b.bytes = 0;
+        gather_forwarded(node, &b);
+        uint32_t forwarded = b.count;
+        gather_queued(node, &b);
+        uint64_t term = node->status.term;
+        if (b.count == 0)
+            return;
+        /* The lists change only after the step: its effects must not find half of them gone. */
+        uint32_t count = b.count;
+        if (!batch_propose(node, &b))
+            break;
+        batch_was_taken(node, forwarded, count - forwarded, term);
+    }
+    forwarded_refuse_all(node, node->status.role == RAFT_LEADER ? PEER_REFUSED_BUSY
+                                                                : PEER_REFUSED_NOT_LEADER);
+}
+
+/* ---- on a follower ---- */
+
+void node_on_forward_refused(void *owner, uint64_t member, uint64_t request_id,
+                             enum peer_refusal why)
+{
+    struct node *node = owner;
+    if (member != node->status.leader && why == PEER_REFUSED_BUSY)
+        return; /* of an earlier leader: an entry of the new term will tell */
+    requests_requeue(&node->requests, request_id);
+    node->forward_not_before_ms = io_now_ms(node->io) + NODE_FORWARD_RETRY_MS;
+    IGNORE(!io_timer_set(node->io, &node->turn_timer, node->forward_not_before_ms),
+           "without the timer the next event begins the turn");
+}
+
+static void forward_to_leader(struct node *node)
+{
+    if (!peer_net_is_up(node->peers, node->status.leader) ||
+        io_now_ms(node->io) < node->forward_not_before_ms)
+        return;
+    struct request *request;
+    while ((request = requests_queued(&node->requests)) != NULL) {
+        struct peer_forward forward = {
+            .request_id = request->id,
+            .term = node->status.term,
+            .command = request->command,
+        };
+        if (!peer_net_send_forward(node->peers, node->status.leader, &forward))
+            return;
+        requests_sent(&node->requests, request, node->status.term);
+    }
+}
+
+void node_propose_gathered(struct node *node)
+{
+    if (node->status.role == RAFT_LEADER) {
+        /* There was no room for it when the term began: nothing else may come first. */
+        if (node->noop_term != node->status.term)
+            node_propose_noop(node);
+        if (node->noop_term == node->status.term)
+            propose_as_leader(node);
+        return;
+    }
+    if (!list_is_empty(&node->forwarded))
+        forwarded_refuse_all(node, PEER_REFUSED_NOT_LEADER);
+    if (node->status.leader != 0)
+        forward_to_leader(node);
+}

@@ -1,0 +1,307 @@
+#include "server/range.h"
+
+#include <stdlib.h>
+
+#include "base/assert.h"
+#include "server/key_range.h"
+
+static ProtobufCBinaryData pb_of_slice(struct slice bytes)
+{
+    return (ProtobufCBinaryData){ .len = bytes.size, .data = (uint8_t *)bytes.data };
+}
+
+Mvccpb__KeyValue *range_key_value(struct arena *arena, const struct kv_record *record)
+{
+    Mvccpb__KeyValue *kv = arena_alloc(arena, sizeof *kv);
+    if (!kv)
+        return NULL;
+    mvccpb__key_value__init(kv);
+    kv->key = pb_of_slice(record->key);
+    kv->value = pb_of_slice(record->value);
+    kv->create_revision = record->create_revision;
+    kv->mod_revision = record->mod.main;
+    kv->version = record->version;
+    kv->lease = record->lease;
+    return kv;
+}
+
+Etcdserverpb__ResponseHeader *range_header(struct arena *arena, int64_t revision)
+{
+    Etcdserverpb__ResponseHeader *header = arena_alloc(arena, sizeof *header);
+    if (!header)
+        return NULL;
+    etcdserverpb__response_header__init(header);
+    header->revision = revision;
+    return header;
+}
+
+/* What one walk gathers. */
+struct gathering {
+    const Etcdserverpb__RangeRequest *request;
+    Mvccpb__KeyValue **kvs;
+    size_t count;
+    size_t capacity;
+    size_t wanted; /* stop taking records at this many; counting goes on */
+    int64_t total;
+};
+
+static bool request_has_filters(const Etcdserverpb__RangeRequest *r)
+{
+    return r->min_mod_revision != 0 || r->max_mod_revision != 0 || r->min_create_revision != 0 ||
+           r->max_create_revision != 0;
+}
+
+/* Key order, ascending, is what a walk gives (etcd: IsDefaultOrdering). */
+static bool request_is_in_walk_order(const Etcdserverpb__RangeRequest *r)
+{
+    if (r->sort_order == ETCDSERVERPB__RANGE_REQUEST__SORT_ORDER__NONE)
+        return r->sort_target == ETCDSERVERPB__RANGE_REQUEST__SORT_TARGET__KEY;
+    return r->sort_target == ETCDSERVERPB__RANGE_REQUEST__SORT_TARGET__KEY &&
+           r->sort_order == ETCDSERVERPB__RANGE_REQUEST__SORT_ORDER__ASCEND;
+}
+
+/* Whether the limit already holds while walking. Without an order it does, whatever the target:
+ * the first keys are what is then sorted (etcd: rangeLimit). */
+static bool request_limits_walk(const Etcdserverpb__RangeRequest *r)
+{
+    return !request_has_filters(r) &&
+           (r->sort_order == ETCDSERVERPB__RANGE_REQUEST__SORT_ORDER__NONE ||
+            request_is_in_walk_order(r));
+}
+
+static bool request_takes(const Etcdserverpb__RangeRequest *r, const struct kv_record *record)
+{
+    if (r->max_mod_revision != 0 && record->mod.main > r->max_mod_revision)
+        return false;
+    if (r->min_mod_revision != 0 && record->mod.main < r->min_mod_revision)
+        return false;
+    if (r->max_create_revision != 0 && record->create_revision > r->max_create_revision)
+        return false;
+    return r->min_create_revision == 0 || record->create_revision >= r->min_create_revision;
+}
+
+static bool request_needs_values(const Etcdserverpb__RangeRequest *r)
+{
+    return !r->keys_only || r->sort_target == ETCDSERVERPB__RANGE_REQUEST__SORT_TARGET__VALUE;
+}
+
+static bool gathering_add(struct gathering *g, struct arena *arena, Mvccpb__KeyValue *kv)
+{
+    if (g->count == g->capacity) {
+        size_t capacity = g->capacity ? g->capacity * 2 : 16;
+        Mvccpb__KeyValue **grown = arena_alloc(arena, capacity * sizeof(Mvccpb__KeyValue *));
+        if (!grown)
+            return false;
+        if (g->count > 0)
+            memcpy(grown, g->kvs, g->count * sizeof(Mvccpb__KeyValue *));
+        g->kvs = grown;
+        g->capacity = capacity;
+    }
+    g->kvs[g->count++] = kv;
+    return true;
+}
+
+/* ---- sorting ---- */
+
+static int compare_numbers(int64_t a, int64_t b)
+{
+    return a < b ? -1 : a > b;
+}
+
+static int compare_by(Etcdserverpb__RangeRequest__SortTarget target, const Mvccpb__KeyValue *a,
+                      const Mvccpb__KeyValue *b)
+{
+    switch (target) {
+    case ETCDSERVERPB__RANGE_REQUEST__SORT_TARGET__VERSION:
+        return compare_numbers(a->version, b->version);
+    case ETCDSERVERPB__RANGE_REQUEST__SORT_TARGET__CREATE:
+        return compare_numbers(a->create_revision, b->create_revision);
+    case ETCDSERVERPB__RANGE_REQUEST__SORT_TARGET__MOD:
+        return compare_numbers(a->mod_revision, b->mod_revision);
+    case ETCDSERVERPB__RANGE_REQUEST__SORT_TARGET__VALUE:
+        return slice_compare(slice_of_pb(a->value), slice_of_pb(b->value));
+    case ETCDSERVERPB__RANGE_REQUEST__SORT_TARGET__KEY:
+    case _ETCDSERVERPB__RANGE_REQUEST__SORT_TARGET_IS_INT_SIZE:
+        break;
+    }
+    return slice_compare(slice_of_pb(a->key), slice_of_pb(b->key));
+}
+
+struct sorting {
+    Etcdserverpb__RangeRequest__SortTarget target;
+    bool descends;
+};
+
+static int compare_sorted(const void *a, const void *b, void *owner)
+{
+    const struct sorting *sorting = owner;
+    const Mvccpb__KeyValue *const *x = a;
+    const Mvccpb__KeyValue *const *y = b;
+    int order = compare_by(sorting->target, *x, *y);
+    return sorting->descends ? -order : order;
+}
+
+static void gathering_sort(struct gathering *g)
+{
+    struct sorting sorting = {
+        .target = g->request->sort_target,
+        .descends = g->request->sort_order == ETCDSERVERPB__RANGE_REQUEST__SORT_ORDER__DESCEND,
+    };
+    if (g->count > 1)
+        qsort_r(g->kvs, g->count, sizeof(Mvccpb__KeyValue *), compare_sorted, &sorting);
+}
+
+/* ---- gathering ---- */
+
+static enum range_outcome fail(enum kv_err err, enum kv_err *ret_kv_err)
+{
+    if (err == KV_E_NOMEM)
+        return RANGE_TOO_LARGE;
+    *ret_kv_err = err;
+    return RANGE_FAILED;
+}
+
+static bool step_take(struct range_context *c)
+{
+    if (c->steps_max == 0)
+        return false;
+    c->steps_max--;
+    return true;
+}
+
+static enum range_outcome gather_point(struct range_context *c, struct gathering *g,
+                                       int64_t revision, enum kv_err *ret_kv_err)
+{
+    if (!step_take(c))
+        return RANGE_TOO_LONG;
+    const Etcdserverpb__RangeRequest *r = g->request;
+    struct kv_record record;
+    bool found;
+    bool want_value = request_needs_values(r) && !r->count_only;
+    enum kv_err err =
+        kv_view_get(c->view, slice_of_pb(r->key), revision, want_value, c->arena, &record, &found);
+    if (err != KV_OK)
+        return fail(err, ret_kv_err);
+    if (!found)
+        return RANGE_DONE;
+    g->total = 1;
+    if (r->count_only || !request_takes(r, &record))
+        return RANGE_DONE;
+    Mvccpb__KeyValue *kv = range_key_value(c->arena, &record);
+    return kv && gathering_add(g, c->arena, kv) ? RANGE_DONE : RANGE_TOO_LARGE;
+}
+
+static enum range_outcome gather_record(struct range_context *c, struct gathering *g,
+                                        struct kv_cursor *cursor, struct kv_record *record,
+                                        enum kv_err *ret_kv_err)
+{
+    if (!arena_copy(c->arena, record->key, &record->key))
+        return RANGE_TOO_LARGE;
+    if (request_needs_values(g->request)) {
+        enum kv_err err = kv_cursor_value(cursor, c->arena, record);
+        if (err != KV_OK)
+            return fail(err, ret_kv_err);
+    }
+    Mvccpb__KeyValue *kv = range_key_value(c->arena, record);
+    return kv && gathering_add(g, c->arena, kv) ? RANGE_DONE : RANGE_TOO_LARGE;
+}
+
+static enum range_outcome walk(struct range_context *c, struct gathering *g,
+                               struct kv_cursor *cursor, enum kv_err *ret_kv_err)
+{
+    for (;;) {
+        struct kv_record record;
+        bool found;
+        enum kv_err err = kv_cursor_next(cursor, &record, &found);
+        if (err != KV_OK)
+            return fail(err, ret_kv_err);
+        if (!found)
+            return RANGE_DONE;
+        if (!step_take(c))
+            return RANGE_TOO_LONG;
+        g->total++;
+        if (g->request->count_only || g->count >= g->wanted || !request_takes(g->request, &record))
+            continue;
+        enum range_outcome outcome = gather_record(c, g, cursor, &record, ret_kv_err);
+        if (outcome != RANGE_DONE)
+            return outcome;
+    }
+}
+
+static enum range_outcome gather_range(struct range_context *c, struct gathering *g,
+                                       int64_t revision, enum kv_err *ret_kv_err)
+{
+    struct key_range keys = key_range_of(g->request->key, g->request->range_end);
+    if (key_range_is_empty(&keys))
+        return RANGE_DONE;
+    struct kv_range range = {
+        .start = keys.start,
+        .end = keys.is_open ? (struct slice){ 0 } : keys.end,
+        .end_is_open = keys.is_open,
+        .revision = revision,
+    };
+    struct kv_cursor *cursor;
+    enum kv_err err = kv_cursor_open(c->view, &range, c->arena, &cursor);
+    if (err != KV_OK)
+        return fail(err, ret_kv_err);
+    enum range_outcome outcome = step_take(c) ? walk(c, g, cursor, ret_kv_err) : RANGE_TOO_LONG;
+    kv_cursor_close(cursor);
+    return outcome;
+}
+
+/* The order of the checks is etcd's (mvcc/kvstore_txn.go). */
+static enum etcd_error revision_check(const struct range_context *c, int64_t *revision)
+{
+    if (*revision > c->revision)
+        return ETCD_E_FUTURE_REVISION;
+    if (*revision <= 0)
+        *revision = c->revision;
+    return *revision < c->compact_revision ? ETCD_E_COMPACTED : ETCD_OK;
+}
+
+static Etcdserverpb__RangeResponse *assemble(struct range_context *c, struct gathering *g)
+{
+    Etcdserverpb__RangeResponse *response = arena_alloc(c->arena, sizeof *response);
+    if (!response)
+        return NULL;
+    etcdserverpb__range_response__init(response);
+    response->header = range_header(c->arena, c->revision);
+    if (!response->header)
+        return NULL;
+    const Etcdserverpb__RangeRequest *r = g->request;
+    if (r->limit > 0 && g->count > (uint64_t)r->limit) {
+        g->count = (size_t)r->limit;
+        response->more = true;
+    }
+    if (r->keys_only) {
+        for (size_t i = 0; i < g->count; i++)
+            g->kvs[i]->value = (ProtobufCBinaryData){ 0 };
+    }
+    response->kvs = g->kvs;
+    response->n_kvs = g->count;
+    response->count = g->total;
+    return response;
+}
+
+enum range_outcome range_execute(struct range_context *context,
+                                 const Etcdserverpb__RangeRequest *request,
+                                 Etcdserverpb__RangeResponse **ret_response,
+                                 enum etcd_error *ret_error, enum kv_err *ret_kv_err)
+{
+    int64_t revision = request->revision;
+    *ret_error = revision_check(context, &revision);
+    if (*ret_error != ETCD_OK)
+        return RANGE_REFUSED;
+    struct gathering g = { .request = request, .wanted = SIZE_MAX };
+    if (request->limit > 0 && request_limits_walk(request))
+        g.wanted = (size_t)request->limit + 1; /* the one more tells whether there is more */
+    enum range_outcome outcome = request->range_end.len == 0
+                                     ? gather_point(context, &g, revision, ret_kv_err)
+                                     : gather_range(context, &g, revision, ret_kv_err);
+    if (outcome != RANGE_DONE)
+        return outcome;
+    if (!request_is_in_walk_order(request))
+        gathering_sort(&g);
+    *ret_response = assemble(context, &g);
+    return *ret_response ? RANGE_DONE : RANGE_TOO_LARGE;
+}

@@ -1,0 +1,170 @@
+#include "storage/identity.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include "base/assert.h"
+#include "base/bytes.h"
+#include "base/checksum.h"
+
+enum {
+    AT_SUM = 0,
+    AT_MAGIC = 8,
+    AT_FORMAT = 16,
+    AT_FORMATION_BYTES = 20,
+    AT_CLUSTER = 24,
+    AT_MEMBER = 32,
+    AT_INCARNATION = 40,
+    AT_FORMED = 56,
+    AT_FORMATION = 64,
+};
+
+enum { IDENTITY_FORMAT = 1, MAGIC_BYTES = 8 };
+
+static const char magic[MAGIC_BYTES + 1] = "HFIDENT";
+static const char name_of_file[] = "identity";
+static const char name_of_next[] = "identity.new";
+
+const char *identity_strerror(enum identity_err err)
+{
+#define IDENTITY_TEXT(name, text) \
+    case name:                    \
+        return text;
+    switch (err) {
+        IDENTITY_ERRORS(IDENTITY_TEXT)
+    }
+#undef IDENTITY_TEXT
+    return "unknown error";
+}
+
+static enum identity_err err_of(int64_t negative_errno)
+{
+    return negative_errno == -ENOSPC || negative_errno == -EDQUOT ? IDENTITY_E_NOSPACE
+                                                                  : IDENTITY_E_IO;
+}
+
+static uint64_t sum_of(const uint8_t *bytes, size_t size)
+{
+    return checksum(slice_of(bytes + AT_MAGIC, size - AT_MAGIC), 0);
+}
+
+/* ---- lock ---- */
+
+enum identity_err identity_lock(int dir_fd, int *ret_lock_fd)
+{
+    int fd = openat(dir_fd, "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return err_of(-errno);
+    if (flock(fd, LOCK_EX | LOCK_NB) == 0) {
+        *ret_lock_fd = fd;
+        return IDENTITY_OK;
+    }
+    enum identity_err err = errno == EWOULDBLOCK ? IDENTITY_E_LOCKED : IDENTITY_E_IO;
+    IGNORE(close(fd), "nothing was written");
+    return err;
+}
+
+/* ---- load ---- */
+
+static enum identity_err decode(struct slice in, struct identity *ret_identity)
+{
+    if (in.size < AT_FORMATION || memcmp(in.data + AT_MAGIC, magic, MAGIC_BYTES) != 0 ||
+        get_le64(in.data + AT_SUM) != sum_of(in.data, in.size))
+        return IDENTITY_E_CORRUPT;
+    /* Only now, behind the checksum, is an odd number somebody's newer version. */
+    if (get_le32(in.data + AT_FORMAT) != IDENTITY_FORMAT)
+        return IDENTITY_E_VERSION;
+    size_t formation_bytes = get_le32(in.data + AT_FORMATION_BYTES);
+    if (formation_bytes > IDENTITY_FORMATION_BYTES_MAX ||
+        formation_bytes != in.size - AT_FORMATION || in.data[AT_FORMED] > 1)
+        return IDENTITY_E_CORRUPT;
+    ret_identity->cluster_id = get_le64(in.data + AT_CLUSTER);
+    ret_identity->member_id = get_le64(in.data + AT_MEMBER);
+    memcpy(ret_identity->incarnation, in.data + AT_INCARNATION, INCARNATION_BYTES);
+    ret_identity->formed = in.data[AT_FORMED] == 1;
+    memcpy(ret_identity->formation, in.data + AT_FORMATION, formation_bytes);
+    ret_identity->formation_bytes = formation_bytes;
+    return IDENTITY_OK;
+}
+
+static enum identity_err read_and_decode(struct io *io, int fd, struct identity *ret_identity)
+{
+    /* One more than the largest: a longer file does not verify. */
+    enum { BYTES_MAX = AT_FORMATION + IDENTITY_FORMATION_BYTES_MAX + 1 };
+    uint8_t *bytes = malloc(BYTES_MAX);
+    if (!bytes)
+        return IDENTITY_E_IO;
+    int64_t got = io->ops->file_read(io, fd, bytes, BYTES_MAX, 0);
+    enum identity_err err =
+        got < 0 ? IDENTITY_E_IO : decode(slice_of(bytes, (size_t)got), ret_identity);
+    free(bytes);
+    return err;
+}
+
+enum identity_err identity_load(struct io *io, int dir_fd, struct identity *ret_identity)
+{
+    int fd = io->ops->file_open(io, dir_fd, name_of_file, 0);
+    if (fd == -ENOENT)
+        return IDENTITY_E_ABSENT;
+    if (fd < 0)
+        return IDENTITY_E_IO;
+    enum identity_err err = read_and_decode(io, fd, ret_identity);
+    /* I6: a rename that only a cache knew must not be believed. */
+    if (err == IDENTITY_OK &&
+        (io->ops->file_sync_now(io, fd) != 0 || io->ops->dir_sync(io, dir_fd) != 0))
+        err = IDENTITY_E_IO;
+    io->ops->file_close(io, fd);
+    return err;
+}
+
+/* ---- save ---- */
+
+static size_t encode(uint8_t *to, const struct identity *identity)
+{
+    size_t size = AT_FORMATION + identity->formation_bytes;
+    memset(to, 0, AT_FORMATION);
+    memcpy(to + AT_MAGIC, magic, MAGIC_BYTES);
+    put_le32(to + AT_FORMAT, IDENTITY_FORMAT);
+    put_le32(to + AT_FORMATION_BYTES, (uint32_t)identity->formation_bytes);
+    put_le64(to + AT_CLUSTER, identity->cluster_id);
+    put_le64(to + AT_MEMBER, identity->member_id);
+    memcpy(to + AT_INCARNATION, identity->incarnation, INCARNATION_BYTES);
+    to[AT_FORMED] = identity->formed ? 1 : 0;
+    memcpy(to + AT_FORMATION, identity->formation, identity->formation_bytes);
+    put_le64(to + AT_SUM, sum_of(to, size));
+    return size;
+}
+
+static int next_write(struct io *io, int dir_fd, struct slice bytes)
+{
+    int err = io->ops->file_remove(io, dir_fd, name_of_next);
+    if (err != 0 && err != -ENOENT)
+        return err;
+    int fd = io->ops->file_open(io, dir_fd, name_of_next, IO_OPEN_CREATE);
+    if (fd < 0)
+        return fd;
+    err = io->ops->file_write_now(io, fd, bytes, 0);
+    if (err == 0)
+        err = io->ops->file_sync_now(io, fd);
+    io->ops->file_close(io, fd);
+    return err;
+}
+
+enum identity_err identity_save(struct io *io, int dir_fd, const struct identity *identity)
+{
+    ASSERT(identity->formation_bytes <= IDENTITY_FORMATION_BYTES_MAX);
+    uint8_t *bytes = malloc(AT_FORMATION + identity->formation_bytes);
+    if (!bytes)
+        return IDENTITY_E_IO;
+    size_t size = encode(bytes, identity);
+    int err = next_write(io, dir_fd, slice_of(bytes, size));
+    if (err == 0)
+        err = io->ops->file_rename(io, dir_fd, name_of_next, name_of_file);
+    if (err == 0)
+        err = io->ops->dir_sync(io, dir_fd);
+    free(bytes);
+    return err == 0 ? IDENTITY_OK : err_of(err);
+}

@@ -1,0 +1,262 @@
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/assert.h"
+#include "storage/journal_internal.h"
+
+void journal_scan_say(struct journal_scan *scan, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    IGNORE(vsnprintf(scan->detail, scan->detail_bytes, format, args), "a detail may be cut");
+    va_end(args);
+}
+
+/* ---- opening ---- */
+
+static int segment_open(struct journal *j, uint32_t id)
+{
+    char name[JOURNAL_SEGMENT_NAME_BYTES];
+    journal_segment_name(name, id);
+    return j->io->ops->file_open(j->io, j->dir_fd, name, j->direct ? IO_OPEN_DIRECT : 0);
+}
+
+/* All segments have one size, which they had from the moment they got their names. */
+static enum journal_err size_check(struct journal *j, struct journal_scan *scan,
+                                   const struct journal_segment *s)
+{
+    int64_t size = j->io->ops->file_size(j->io, s->fd);
+    if (size < 0)
+        return JOURNAL_E_IO;
+    bool plausible = size >= JOURNAL_SEGMENT_BYTES_MIN && size <= JOURNAL_SEGMENT_BYTES_MAX &&
+                     size % JOURNAL_ALIGN_BYTES == 0;
+    if (plausible && scan->segment_count == 1)
+        j->segment_bytes = (uint64_t)size;
+    if (plausible && (uint64_t)size == j->segment_bytes)
+        return JOURNAL_OK;
+    journal_scan_say(scan, "journal/%08u.seg has %lld bytes, not a segment's size", s->id,
+                     (long long)size);
+    return JOURNAL_E_CORRUPT;
+}
+
+static enum journal_err header_read(struct journal *j, struct journal_scan *scan,
+                                    struct journal_found_segment *found)
+{
+    struct journal_segment *s = found->segment;
+    int64_t got = j->io->ops->file_read(j->io, s->fd, j->buffer, JOURNAL_ALIGN_BYTES, 0);
+    if (got != JOURNAL_ALIGN_BYTES)
+        return JOURNAL_E_IO;
+    struct journal_page page = { 0 };
+    found->verdict = journal_page_decode(j->buffer, JOURNAL_PAGE_SEGMENT, &j->owner, &page);
+    s->generation = page.number;
+    if (page.number > j->generation)
+        j->generation = page.number;
+    if (found->verdict == JOURNAL_VERDICT_OK || found->verdict == JOURNAL_VERDICT_BLANK ||
+        found->verdict == JOURNAL_VERDICT_BAD)
+        return JOURNAL_OK;
+    bool foreign = found->verdict == JOURNAL_VERDICT_FOREIGN;
+    journal_scan_say(scan, "journal/%08u.seg %s", s->id,
+                     foreign ? "belongs to another cluster or data directory"
+                             : "has a format that this version does not know");
+    return foreign ? JOURNAL_E_FOREIGN : JOURNAL_E_VERSION;
+}
+
+/* Newest generation first; those without one last. */
+static int found_order(const void *a, const void *b)
+{
+    uint64_t left = ((const struct journal_found_segment *)a)->segment->generation;
+    uint64_t right = ((const struct journal_found_segment *)b)->segment->generation;
+    return left < right ? 1 : left > right ? -1 : 0;
+}
+
+static enum journal_err segments_open(struct journal *j, struct journal_scan *scan)
+{
+    for (uint32_t id = 1; id <= JOURNAL_SEGMENT_IDS_MAX; id++) {
+        int fd = segment_open(j, id);
+        if (fd == -ENOENT)
+            continue;
+        if (fd < 0)
+            return journal_err_of(fd);
+        struct journal_segment *s = journal_segment_new(id);
+        if (!s) {
+            j->io->ops->file_close(j->io, fd);
+            return JOURNAL_E_NOMEM;
+        }
+        s->fd = fd;
+        list_push_back(&j->free, &s->link);
+        j->free_count++;
+        j->id_last = id;
+        scan->segments[scan->segment_count++].segment = s;
+        enum journal_err err = size_check(j, scan, s);
+        if (err != JOURNAL_OK)
+            return err;
+    }
+    return JOURNAL_OK;
+}
+
+enum journal_err journal_scan_segments(struct journal *j, struct journal_scan *scan)
+{
+    scan->segments = calloc(JOURNAL_SEGMENT_IDS_MAX, sizeof *scan->segments);
+    if (!scan->segments)
+        return JOURNAL_E_NOMEM;
+    enum journal_err err = segments_open(j, scan);
+    if (err != JOURNAL_OK)
+        return err;
+    j->buffer = aligned_alloc(IO_ALIGN_BYTES, j->segment_bytes);
+    if (!j->buffer)
+        return JOURNAL_E_NOMEM;
+    for (size_t i = 0; i < scan->segment_count && err == JOURNAL_OK; i++)
+        err = header_read(j, scan, &scan->segments[i]);
+    qsort(scan->segments, scan->segment_count, sizeof *scan->segments, found_order);
+    return err;
+}
+
+/* ---- batches ---- */
+
+static bool batch_push(struct journal_scan *scan, const struct journal_found_batch *batch)
+{
+    if (scan->chain_count == scan->chain_capacity) {
+        size_t capacity = scan->chain_capacity ? scan->chain_capacity * 2 : 64;
+        void *chain = realloc(scan->chain, capacity * sizeof *scan->chain);
+        if (!chain)
+            return false;
+        scan->chain = chain;
+        scan->chain_capacity = capacity;
+    }
+    scan->chain[scan->chain_count++] = *batch;
+    return true;
+}
+
+/* Appends what verifies in this segment, in order of place. Past bytes that do not verify it goes
+ * on, page by page: what stands there says what was durable when it was written. */
+static enum journal_err segment_walk(struct journal *j, struct journal_scan *scan,
+                                     struct journal_segment *s)
+{
+    int64_t got = j->io->ops->file_read(j->io, s->fd, j->buffer, j->segment_bytes, 0);
+    if (got < 0 || (uint64_t)got != j->segment_bytes)
+        return JOURNAL_E_IO;
+    uint64_t at = JOURNAL_ALIGN_BYTES;
+    while (at < j->segment_bytes) {
+        struct slice rest = slice_of(j->buffer + at, j->segment_bytes - at);
+        struct journal_found_batch found = { .segment = s, .offset = at };
+        enum journal_verdict verdict = journal_batch_header_decode(rest, &j->owner, &found.header);
+        if (verdict == JOURNAL_VERDICT_VERSION) {
+            journal_scan_say(
+                scan, "journal/%08u.seg, byte %llu: a format that this version does not know",
+                s->id, (unsigned long long)at);
+            return JOURNAL_E_VERSION;
+        }
+        uint64_t step = JOURNAL_ALIGN_BYTES;
+        if (verdict == JOURNAL_VERDICT_OK) {
+            if (found.header.known_durable > scan->known_durable)
+                scan->known_durable = found.header.known_durable;
+            if (journal_batch_verify(rest, &j->owner, &found.header, &found.sum) ==
+                JOURNAL_VERDICT_OK) {
+                if (!batch_push(scan, &found))
+                    return JOURNAL_E_NOMEM;
+                step = journal_batch_bytes(found.header.payload_bytes);
+            }
+        }
+        at += step;
+    }
+    return JOURNAL_OK;
+}
+
+static enum journal_err first_page_is_zero(struct journal *j, const struct journal_segment *s,
+                                           bool *ret_is_zero)
+{
+    int64_t got =
+        j->io->ops->file_read(j->io, s->fd, j->buffer, JOURNAL_ALIGN_BYTES, JOURNAL_ALIGN_BYTES);
+    if (got != JOURNAL_ALIGN_BYTES)
+        return JOURNAL_E_IO;
+    *ret_is_zero = journal_is_zero(j->buffer, JOURNAL_ALIGN_BYTES);
+    return JOURNAL_OK;
+}
+
+/* Segments whose header does not verify take no part in the chain. What they hold is evidence:
+ * a header and its first batch are one write, so under a torn header (zeros or the one before)
+ * nothing after that first batch can exist. */
+static enum journal_err odd_segment_walk(struct journal *j, struct journal_scan *scan,
+                                         const struct journal_found_segment *found)
+{
+    size_t mark = scan->chain_count;
+    bool spare = false;
+    enum journal_err err = JOURNAL_OK;
+    if (found->verdict == JOURNAL_VERDICT_BLANK)
+        err = first_page_is_zero(j, found->segment, &spare);
+    if (err != JOURNAL_OK || spare)
+        return err;
+    err = segment_walk(j, scan, found->segment);
+    if (err == JOURNAL_OK && found->verdict == JOURNAL_VERDICT_BAD) {
+        scan->damaged = found->segment;
+        for (size_t i = mark; i < scan->chain_count; i++)
+            if (scan->chain[i].header.number > scan->damaged_number)
+                scan->damaged_number = scan->chain[i].header.number;
+    }
+    scan->chain_count = mark;
+    return err;
+}
+
+static bool continues(const struct journal_found_batch *older,
+                      const struct journal_found_batch *newer)
+{
+    return older->header.number + 1 == newer->header.number && older->sum == newer->header.prev_sum;
+}
+
+/* Takes the batches [from, end), which segment_walk has just put there, newest first into the
+ * chain. True when the chain ends here: it is whole, or broken. */
+static bool chain_extend(struct journal_scan *scan, size_t from, uint64_t flushed_index)
+{
+    size_t end = scan->chain_count;
+    struct journal_found_batch *chain = scan->chain;
+    for (size_t low = from, high = end; low + 1 < high; low++, high--) {
+        struct journal_found_batch swap = chain[low];
+        chain[low] = chain[high - 1];
+        chain[high - 1] = swap;
+    }
+    scan->chain_count = from;
+    for (size_t i = from; i < end; i++) {
+        const struct journal_found_batch *next = &chain[i];
+        if (next->header.generation != next->segment->generation)
+            continue; /* left from an earlier life of the segment */
+        if (scan->chain_count > 0 && !continues(next, &chain[scan->chain_count - 1]))
+            return true;
+        chain[scan->chain_count++] = *next;
+        scan->chain_is_whole = next->header.prev.index <= flushed_index;
+        if (scan->chain_is_whole)
+            return true;
+    }
+    return false;
+}
+
+enum journal_err journal_scan_chain(struct journal *j, struct journal_scan *scan,
+                                    uint64_t flushed_index)
+{
+    bool ended = false;
+    for (size_t i = 0; i < scan->segment_count; i++) {
+        const struct journal_found_segment *found = &scan->segments[i];
+        enum journal_err err = JOURNAL_OK;
+        if (found->verdict != JOURNAL_VERDICT_OK) {
+            err = odd_segment_walk(j, scan, found);
+        } else if (!ended) {
+            size_t from = scan->chain_count;
+            err = segment_walk(j, scan, found->segment);
+            if (err == JOURNAL_OK)
+                ended = chain_extend(scan, from, flushed_index);
+        }
+        if (err != JOURNAL_OK)
+            return err;
+    }
+    if (scan->chain_count == 0)
+        scan->chain_is_whole = true;
+    return JOURNAL_OK;
+}
+
+void journal_scan_done(struct journal_scan *scan)
+{
+    free(scan->segments);
+    free(scan->chain);
+    *scan = (struct journal_scan){ 0 };
+}

@@ -1,0 +1,113 @@
+/* key_tree_internal.h: rows of the key tree, for its own files and their tests.
+ *
+ * Row values, little-endian; the last 4 bytes are a checksum over the row's key and the rest:
+ *   record: format (1) | flags (1: tombstone) | 2 zero | sub (4) | value bytes (4) |
+ *           create revision (8) | version (8) | lease (8) | sum (8) | check (4)
+ *   layer:  format (1) | 3 zero | layer id (8) | check (4)
+ */
+#ifndef STORAGE_KEY_TREE_INTERNAL_H
+#define STORAGE_KEY_TREE_INTERNAL_H
+
+#include "storage/key_tree.h"
+
+enum {
+    KEY_TREE_ROOT = 0, /* the root layer's id; children are numbered from 1 */
+    KEY_TREE_LAYER_BYTES = 9,
+    KEY_TREE_SUFFIX_BYTES = 9, /* kind and inverted revision */
+    KEY_TREE_ROW_KEY_BYTES_MAX =
+        KEY_TREE_LAYER_BYTES + KEY_TREE_SEGMENT_BYTES + KEY_TREE_SUFFIX_BYTES,
+    KEY_TREE_RECORD_ROW_BYTES = 48,
+    KEY_TREE_LAYER_ROW_BYTES = 16
+};
+
+/* LMDB as Debian builds it takes keys of up to 511 bytes. */
+_Static_assert(KEY_TREE_ROW_KEY_BYTES_MAX <= 511, "a row's key fits in LMDB");
+
+enum key_tree_kind { KEY_TREE_RECORD = 0, KEY_TREE_LAYER = 1 };
+
+/* What a row's key says. */
+struct key_tree_place {
+    uint64_t layer;
+    struct slice segment;
+    enum key_tree_kind kind;
+    int64_t revision; /* of a record */
+};
+
+/* An encoded row key. */
+struct key_tree_row_key {
+    size_t size;
+    uint8_t bytes[KEY_TREE_ROW_KEY_BYTES_MAX];
+};
+
+static inline MDB_val key_tree_val(struct slice bytes)
+{
+    return (MDB_val){ .mv_size = bytes.size, .mv_data = (void *)(uintptr_t)bytes.data };
+}
+
+static inline struct slice key_tree_slice(const MDB_val *val)
+{
+    return slice_of(val->mv_data, val->mv_size);
+}
+
+static inline MDB_val key_tree_row_key_val(struct key_tree_row_key *k)
+{
+    return (MDB_val){ .mv_size = k->size, .mv_data = k->bytes };
+}
+
+/* ---- the codec ---- */
+
+/* segment.size <= KEY_TREE_SEGMENT_BYTES; of a layer's row it is that, and the revision is not
+ * looked at. */
+void key_tree_row_key_encode(const struct key_tree_place *place, struct key_tree_row_key *ret_key);
+
+/* The segment is a view. STORE_E_CORRUPT when it is no key of ours. */
+enum store_err key_tree_row_key_decode(struct slice bytes, struct key_tree_place *ret_place)
+    __attribute__((warn_unused_result));
+
+/* Total over any bytes: shorter than a suffix come first, then by layer and segment, shorter
+ * first, then by suffix. */
+int key_tree_compare(const MDB_val *a, const MDB_val *b);
+
+void key_tree_record_encode(struct slice row_key, const struct kv_record *record,
+                            uint8_t ret_row[KEY_TREE_RECORD_ROW_BYTES]);
+/* All but key and mod.main, which are in the row's key. */
+enum store_err key_tree_record_decode(struct slice row_key, struct slice row,
+                                      struct kv_record *record) __attribute__((warn_unused_result));
+
+void key_tree_layer_encode(struct slice row_key, uint64_t layer_id,
+                           uint8_t ret_row[KEY_TREE_LAYER_ROW_BYTES]);
+enum store_err key_tree_layer_decode(struct slice row_key, struct slice row, uint64_t *ret_layer_id)
+    __attribute__((warn_unused_result));
+
+/* ---- layers ---- */
+
+/* Where the rest of a key goes on. */
+struct key_tree_position {
+    uint64_t layer;
+    struct slice rest; /* of the key, in that layer */
+};
+
+static inline struct key_tree_position key_tree_start(struct slice key)
+{
+    return (struct key_tree_position){ .layer = KEY_TREE_ROOT, .rest = key };
+}
+
+/* A key that ends with its segment has its records here. */
+static inline bool key_tree_is_last_segment(const struct key_tree_position *p)
+{
+    return p->rest.size <= KEY_TREE_SEGMENT_BYTES;
+}
+
+/* The row that names the child layer of the position's full segment. */
+void key_tree_layer_row_key(const struct key_tree_position *p, struct key_tree_row_key *ret_key);
+
+/* One layer down; *ret_found is false, and the position as it was, when there is none. */
+enum store_err key_tree_descend(MDB_txn *txn, MDB_dbi dbi, struct key_tree_position *p,
+                                bool *ret_found) __attribute__((warn_unused_result));
+
+/* The checked decoding of a child layer's row. A child is always made after its parent, so its id
+ * is larger: damage that survived the checksum cannot send a walk in circles. */
+enum store_err key_tree_child(struct slice row_key, struct slice row, uint64_t parent,
+                              uint64_t *ret_child) __attribute__((warn_unused_result));
+
+#endif

@@ -1,0 +1,342 @@
+/* An insert-only skip list (Pugh 1990), in the shape that LevelDB gave it: the only writer links
+ * a finished node with a release store at each level, bottom up, and a reader that loads a link
+ * with acquire sees the node whole. Nothing is unlinked, so readers need nothing else.
+ *
+ * A node lies in memory as
+ *   links of the upper levels | link of level 0 | struct memtable_node | key | struct rest
+ * so that one cache line mostly answers a comparison: the link that led here, the first bytes of
+ * the key as a number, the revision, the key. Values are kept apart: that leaves nodes dense. */
+#include "storage/memtable.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#include "base/assert.h"
+#include "base/bytes.h"
+#include "base/prng.h"
+#include "storage/chunks.h"
+
+enum { HEIGHT_MAX = 12 }; /* with a quarter of the nodes going one level up: 16 M nodes */
+
+struct memtable_node {
+    uint64_t prefix; /* the key's first 8 bytes as a number, zeros after its end */
+    int64_t main;
+    uint32_t key_bytes;
+    uint8_t key[];
+};
+
+/* What comparisons do not need; after the key, aligned. */
+struct rest {
+    _Atomic(struct memtable_node *) next_inserted;
+    const uint8_t *value;
+    int64_t create_revision;
+    int64_t version;
+    int64_t lease;
+    uint64_t sum;
+    uint32_t value_bytes;
+    uint32_t sub;
+    bool tombstone;
+};
+
+struct memtable {
+    struct memtable_node *head; /* before all: links alone */
+    atomic_int height;          /* levels in use */
+    /* The writer's alone from here on. The node before the last inserted one's place, or that
+     * one itself, at each level. */
+    struct memtable_node *finger[HEIGHT_MAX];
+    struct prng prng;
+    struct chunks nodes;
+    struct chunks values;
+    _Atomic(struct memtable_node *) first_inserted;
+    struct memtable_node *last_inserted;
+    struct kv_revision last_mod;
+    size_t count;
+    uint32_t refs;
+};
+
+/* Where a search wants to go. */
+struct target {
+    uint64_t prefix;
+    struct slice key;
+    int64_t revision;
+};
+
+/* ---- nodes ---- */
+
+static size_t round_up(size_t size)
+{
+    return (size + 7) & ~(size_t)7;
+}
+
+/* Links stand before the node, level 0 next to it. */
+static _Atomic(struct memtable_node *) *link_at(const struct memtable_node *node, int level)
+{
+    return (_Atomic(struct memtable_node *) *)node - 1 - level;
+}
+
+static struct memtable_node *link_load(const struct memtable_node *node, int level)
+{
+    return atomic_load_explicit(link_at(node, level), memory_order_acquire);
+}
+
+static struct rest *node_rest(const struct memtable_node *node)
+{
+    size_t offset = round_up(offsetof(struct memtable_node, key) + node->key_bytes);
+    return (struct rest *)(void *)((uint8_t *)node + offset);
+}
+
+static uint64_t key_prefix(struct slice key)
+{
+    uint8_t padded[8] = { 0 };
+    if (key.size >= sizeof padded)
+        return get_be64(key.data);
+    if (key.size > 0)
+        memcpy(padded, key.data, key.size);
+    return get_be64(padded);
+}
+
+static struct target target_of(struct slice key, int64_t revision)
+{
+    return (struct target){ .prefix = key_prefix(key), .key = key, .revision = revision };
+}
+
+/* By key, then the newest first. Equal prefixes say nothing about keys of up to 8 bytes: zeros
+ * pad them. */
+static bool node_is_before(const struct memtable_node *node, const struct target *t)
+{
+    if (node->prefix != t->prefix)
+        return node->prefix < t->prefix;
+    int order = slice_compare(slice_of(node->key, node->key_bytes), t->key);
+    return order != 0 ? order < 0 : node->main > t->revision;
+}
+
+static struct memtable_node *node_alloc(struct memtable *m, size_t key_bytes, int height)
+{
+    size_t links_bytes = (size_t)height * sizeof(struct memtable_node *);
+    size_t node_bytes = round_up(offsetof(struct memtable_node, key) + key_bytes);
+    uint8_t *p = chunks_alloc(&m->nodes, links_bytes + node_bytes + sizeof(struct rest));
+    if (!p)
+        return NULL;
+    struct memtable_node *node = (struct memtable_node *)(void *)(p + links_bytes);
+    node->key_bytes = (uint32_t)key_bytes;
+    for (int level = 0; level < height; level++)
+        atomic_init(link_at(node, level), NULL);
+    return node;
+}
+
+static struct memtable_node *node_new(struct memtable *m, const struct kv_record *record,
+                                      uint64_t prefix, int height)
+{
+    struct memtable_node *node = node_alloc(m, record->key.size, height);
+    uint8_t *value = NULL;
+    if (record->value.size > 0)
+        value = chunks_alloc(&m->values, record->value.size);
+    if (!node || (record->value.size > 0 && !value))
+        return NULL;
+    node->prefix = prefix;
+    node->main = record->mod.main;
+    if (record->key.size > 0)
+        memcpy(node->key, record->key.data, record->key.size);
+    if (value)
+        memcpy(value, record->value.data, record->value.size);
+    struct rest *rest = node_rest(node);
+    *rest = (struct rest){ .value = value,
+                           .create_revision = record->create_revision,
+                           .version = record->version,
+                           .lease = record->lease,
+                           .sum = record->sum,
+                           .value_bytes = (uint32_t)record->value.size,
+                           .sub = record->mod.sub,
+                           .tombstone = record->tombstone };
+    return node;
+}
+
+/* ---- the table ---- */
+
+struct memtable *memtable_new_pooled(struct chunk_pool *pool)
+{
+    struct memtable *m = calloc(1, sizeof *m);
+    if (!m)
+        return NULL;
+    m->refs = 1;
+    chunks_init(&m->nodes, pool);
+    chunks_init(&m->values, pool);
+    m->prng = prng_seeded(1); /* heights are of no consequence to replicas, but runs repeat */
+    atomic_init(&m->height, 1);
+    m->head = node_alloc(m, 0, HEIGHT_MAX);
+    if (!m->head) {
+        memtable_unref(m);
+        return NULL;
+    }
+    for (int level = 0; level < HEIGHT_MAX; level++)
+        m->finger[level] = m->head;
+    return m;
+}
+
+struct memtable *memtable_new(void)
+{
+    return memtable_new_pooled(NULL);
+}
+
+struct memtable *memtable_ref(struct memtable *m)
+{
+    ASSERT(m->refs > 0);
+    m->refs++;
+    return m;
+}
+
+void memtable_unref(struct memtable *m)
+{
+    if (!m)
+        return;
+    ASSERT(m->refs > 0);
+    if (--m->refs > 0)
+        return;
+    chunks_done(&m->nodes);
+    chunks_done(&m->values);
+    free(m);
+}
+
+size_t memtable_bytes(const struct memtable *m)
+{
+    return sizeof *m + m->nodes.total_bytes + m->values.total_bytes;
+}
+
+size_t memtable_count(const struct memtable *m)
+{
+    return m->count;
+}
+
+/* The first node that is not before the target. With ret_before also the last node before it at
+ * each level in use. */
+static struct memtable_node *find(const struct memtable *m, const struct target *t,
+                                  struct memtable_node **ret_before)
+{
+    struct memtable_node *at = m->head;
+    const struct memtable_node *too_far = NULL; /* known from the level above */
+    int level = atomic_load_explicit(&m->height, memory_order_relaxed) - 1;
+    for (;;) {
+        struct memtable_node *next = link_load(at, level);
+        if (next && next != too_far && node_is_before(next, t)) {
+            at = next;
+            continue;
+        }
+        if (ret_before)
+            ret_before[level] = at;
+        if (level == 0)
+            return next;
+        too_far = next;
+        level--;
+    }
+}
+
+/* Keys often come in order. When the target belongs right behind the last insert, the finger
+ * holds at every level: no node of any level lies between that one and its successor. */
+static bool finger_fits(const struct memtable *m, const struct target *t)
+{
+    const struct memtable_node *last = m->finger[0];
+    if (last != m->head && !node_is_before(last, t))
+        return false;
+    const struct memtable_node *next = link_load(last, 0);
+    return !next || !node_is_before(next, t);
+}
+
+/* One in four nodes of a level goes up to the next. */
+static int height_draw(struct prng *p)
+{
+    uint64_t top = (uint64_t)1 << (2 * (HEIGHT_MAX - 1));
+    return 1 + __builtin_ctzll(prng_next(p) | top) / 2;
+}
+
+static void height_raise(struct memtable *m, int height)
+{
+    /* A reader that sees the old height finds everything all the same, one level lower; one that
+     * sees the new one before the links finds the head's empty link. */
+    if (height > atomic_load_explicit(&m->height, memory_order_relaxed))
+        atomic_store_explicit(&m->height, height, memory_order_relaxed);
+}
+
+static void link_in(struct memtable *m, struct memtable_node *node, int height)
+{
+    for (int level = 0; level < height; level++) {
+        struct memtable_node *before = m->finger[level];
+        atomic_store_explicit(link_at(node, level), link_load(before, level), memory_order_relaxed);
+        atomic_store_explicit(link_at(before, level), node, memory_order_release);
+        m->finger[level] = node;
+    }
+    if (m->last_inserted)
+        atomic_store_explicit(&node_rest(m->last_inserted)->next_inserted, node,
+                              memory_order_release);
+    else
+        atomic_store_explicit(&m->first_inserted, node, memory_order_release);
+    m->last_inserted = node;
+}
+
+static bool revision_is_after(struct kv_revision a, struct kv_revision b)
+{
+    return a.main > b.main || (a.main == b.main && a.sub > b.sub);
+}
+
+bool memtable_insert(struct memtable *m, const struct kv_record *record)
+{
+    ASSERT(record->key.size <= UINT32_MAX);
+    ASSERT(record->value.size <= UINT32_MAX);
+    ASSERT(m->count == 0 || revision_is_after(record->mod, m->last_mod));
+    struct target t = target_of(record->key, record->mod.main);
+    int height = height_draw(&m->prng);
+    struct memtable_node *node = node_new(m, record, t.prefix, height);
+    if (!node)
+        return false;
+    if (!finger_fits(m, &t))
+        find(m, &t, m->finger);
+    height_raise(m, height);
+    link_in(m, node, height);
+    m->last_mod = record->mod;
+    m->count++;
+    return true;
+}
+
+/* ---- reading ---- */
+
+const struct memtable_node *memtable_seek(const struct memtable *m, struct slice key,
+                                          int64_t revision)
+{
+    struct target t = target_of(key, revision);
+    return find(m, &t, NULL);
+}
+
+const struct memtable_node *memtable_next(const struct memtable_node *node)
+{
+    return link_load(node, 0);
+}
+
+struct slice memtable_key(const struct memtable_node *node)
+{
+    return slice_of(node->key, node->key_bytes);
+}
+
+int64_t memtable_revision(const struct memtable_node *node)
+{
+    return node->main;
+}
+
+struct kv_record memtable_record(const struct memtable_node *node)
+{
+    const struct rest *rest = node_rest(node);
+    return (struct kv_record){ .key = slice_of(node->key, node->key_bytes),
+                               .value = slice_of(rest->value, rest->value_bytes),
+                               .mod = { .main = node->main, .sub = rest->sub },
+                               .create_revision = rest->create_revision,
+                               .version = rest->version,
+                               .lease = rest->lease,
+                               .tombstone = rest->tombstone,
+                               .value_bytes = rest->value_bytes,
+                               .sum = rest->sum };
+}
+
+const struct memtable_node *memtable_next_inserted(const struct memtable *m,
+                                                   const struct memtable_node *node)
+{
+    return atomic_load_explicit(node ? &node_rest(node)->next_inserted : &m->first_inserted,
+                                memory_order_acquire);
+}

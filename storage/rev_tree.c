@@ -1,0 +1,266 @@
+#include "storage/rev_tree.h"
+
+#include "base/assert.h"
+#include "base/bytes.h"
+#include "storage/store_internal.h"
+
+enum { FORMAT = 1, FLAG_TOMBSTONE = 1 };
+
+enum {
+    AT_FORMAT = 0,
+    AT_FLAGS = 1,
+    AT_ZERO = 2,
+    AT_KEY_BYTES = 4,
+    AT_VALUE_BYTES = 8,
+    AT_CREATE = 12,
+    AT_VERSION = 20,
+    AT_LEASE = 28,
+    AT_SUM = 36,
+    AT_KEY = 44,
+};
+
+enum { ROW_AT_SUB = 8, ROW_AT_CHUNK = 12, ROW_KEY_BYTES = 16 };
+
+enum store_err rev_tree_open(MDB_txn *txn, MDB_dbi *ret_dbi)
+{
+    return store_err_of_mdb(mdb_dbi_open(txn, "rev", MDB_CREATE, ret_dbi));
+}
+
+static void row_key_put(uint8_t *key, struct kv_revision mod, uint32_t chunk)
+{
+    put_be64(key, (uint64_t)mod.main);
+    put_be32(key + ROW_AT_SUB, mod.sub);
+    put_be32(key + ROW_AT_CHUNK, chunk);
+}
+
+/* ---- writing ---- */
+
+static void header_put(uint8_t *header, const struct kv_record *record)
+{
+    header[AT_FORMAT] = FORMAT;
+    header[AT_FLAGS] = record->tombstone ? FLAG_TOMBSTONE : 0;
+    put_le16(header + AT_ZERO, 0);
+    put_le32(header + AT_KEY_BYTES, (uint32_t)record->key.size);
+    put_le32(header + AT_VALUE_BYTES, (uint32_t)record->value.size);
+    put_le64(header + AT_CREATE, (uint64_t)record->create_revision);
+    put_le64(header + AT_VERSION, (uint64_t)record->version);
+    put_le64(header + AT_LEASE, (uint64_t)record->lease);
+    put_le64(header + AT_SUM, record->sum);
+}
+
+/* Header, key and value as one run of bytes: copies up to `size` of it from `offset` on. */
+static void run_copy(const struct slice parts[3], size_t offset, uint8_t *to, size_t size)
+{
+    for (int i = 0; i < 3 && size > 0; i++) {
+        if (offset >= parts[i].size) {
+            offset -= parts[i].size;
+            continue;
+        }
+        size_t part_bytes = parts[i].size - offset < size ? parts[i].size - offset : size;
+        memcpy(to, parts[i].data + offset, part_bytes);
+        to += part_bytes;
+        size -= part_bytes;
+        offset = 0;
+    }
+}
+
+enum store_err rev_tree_put(MDB_txn *txn, MDB_dbi dbi, const struct kv_record *record)
+{
+    ASSERT(record->mod.main > 0);
+    ASSERT(record->value_bytes == record->value.size);
+    ASSERT(record->key.size <= REV_TREE_RECORD_BYTES_MAX);
+    ASSERT(record->value.size <= REV_TREE_RECORD_BYTES_MAX - record->key.size);
+    uint8_t header[AT_KEY];
+    header_put(header, record);
+    const struct slice parts[3] = { slice_of(header, AT_KEY), record->key, record->value };
+    size_t run_bytes = AT_KEY + record->key.size + record->value.size;
+    uint32_t chunk = 0;
+    for (size_t offset = 0; offset < run_bytes; offset += REV_TREE_CHUNK_BYTES) {
+        size_t left = run_bytes - offset;
+        size_t size = left < REV_TREE_CHUNK_BYTES ? left : REV_TREE_CHUNK_BYTES;
+        uint8_t key[ROW_KEY_BYTES];
+        row_key_put(key, record->mod, chunk++);
+        uint8_t *room;
+        enum store_err err = store_row_append(txn, dbi, slice_of(key, sizeof key), size, &room);
+        if (err != STORE_OK)
+            return err;
+        run_copy(parts, offset, room, size);
+    }
+    return STORE_OK;
+}
+
+/* ---- reading ---- */
+
+static enum store_err header_get(struct slice row, struct kv_record *ret_record)
+{
+    if (row.size < AT_KEY || row.size > REV_TREE_CHUNK_BYTES)
+        return STORE_E_CORRUPT;
+    if (row.data[AT_FORMAT] != FORMAT || (row.data[AT_FLAGS] & ~FLAG_TOMBSTONE) != 0 ||
+        get_le16(row.data + AT_ZERO) != 0)
+        return STORE_E_CORRUPT;
+    uint32_t key_bytes = get_le32(row.data + AT_KEY_BYTES);
+    uint32_t value_bytes = get_le32(row.data + AT_VALUE_BYTES);
+    if (key_bytes > REV_TREE_RECORD_BYTES_MAX ||
+        value_bytes > REV_TREE_RECORD_BYTES_MAX - key_bytes)
+        return STORE_E_CORRUPT;
+    ret_record->key = slice_of(NULL, key_bytes);
+    ret_record->value = slice_of(NULL, value_bytes);
+    ret_record->create_revision = (int64_t)get_le64(row.data + AT_CREATE);
+    ret_record->version = (int64_t)get_le64(row.data + AT_VERSION);
+    ret_record->lease = (int64_t)get_le64(row.data + AT_LEASE);
+    ret_record->tombstone = (row.data[AT_FLAGS] & FLAG_TOMBSTONE) != 0;
+    ret_record->value_bytes = value_bytes;
+    ret_record->sum = get_le64(row.data + AT_SUM);
+    return STORE_OK;
+}
+
+/* Absent is damage here: chunk 0, or the key tree, said that the row is there. */
+static enum store_err row_get(MDB_txn *txn, MDB_dbi dbi, struct kv_revision mod, uint32_t chunk,
+                              struct slice *ret_row)
+{
+    uint8_t key[ROW_KEY_BYTES];
+    row_key_put(key, mod, chunk);
+    MDB_val k = { .mv_size = sizeof key, .mv_data = key };
+    MDB_val v;
+    int rc = mdb_get(txn, dbi, &k, &v);
+    if (rc == MDB_NOTFOUND)
+        return STORE_E_CORRUPT;
+    if (rc != MDB_SUCCESS)
+        return store_err_of_mdb(rc);
+    *ret_row = slice_of(v.mv_data, v.mv_size);
+    return STORE_OK;
+}
+
+/* Chunks 1 .. last behind what chunk 0 holds. The last is looked at first: a length that rotted
+ * in chunk 0 asks for no memory that the rows do not back. */
+static enum store_err chunks_join(MDB_txn *txn, MDB_dbi dbi, const struct kv_record *record,
+                                  struct slice row, struct arena *arena, uint8_t **ret_bytes)
+{
+    size_t run_bytes = AT_KEY + record->key.size + record->value.size;
+    uint32_t last = (uint32_t)((run_bytes - 1) / REV_TREE_CHUNK_BYTES);
+    size_t last_bytes = run_bytes - (size_t)last * REV_TREE_CHUNK_BYTES;
+    struct slice chunk;
+    enum store_err err = row_get(txn, dbi, record->mod, last, &chunk);
+    if (err != STORE_OK)
+        return err;
+    if (row.size != REV_TREE_CHUNK_BYTES || chunk.size != last_bytes)
+        return STORE_E_CORRUPT;
+    uint8_t *bytes = arena_alloc(arena, run_bytes - AT_KEY);
+    if (bytes == NULL)
+        return STORE_E_NOMEM;
+    uint8_t *to = bytes;
+    memcpy(to, row.data + AT_KEY, row.size - AT_KEY);
+    to += row.size - AT_KEY;
+    for (uint32_t i = 1; i <= last; i++) {
+        err = row_get(txn, dbi, record->mod, i, &chunk);
+        if (err != STORE_OK)
+            return err;
+        if (chunk.size != (i == last ? last_bytes : REV_TREE_CHUNK_BYTES))
+            return STORE_E_CORRUPT;
+        memcpy(to, chunk.data, chunk.size);
+        to += chunk.size;
+    }
+    *ret_bytes = bytes;
+    return STORE_OK;
+}
+
+/* `row` is chunk 0 of the record at mod. */
+static enum store_err record_load(MDB_txn *txn, MDB_dbi dbi, struct kv_revision mod,
+                                  struct slice row, struct arena *arena,
+                                  struct kv_record *ret_record)
+{
+    struct kv_record record = { .mod = mod };
+    enum store_err err = header_get(row, &record);
+    if (err != STORE_OK)
+        return err;
+    size_t run_bytes = AT_KEY + record.key.size + record.value.size;
+    const uint8_t *bytes;
+    if (run_bytes <= REV_TREE_CHUNK_BYTES) {
+        if (row.size != run_bytes)
+            return STORE_E_CORRUPT;
+        bytes = row.data + AT_KEY;
+    } else {
+        uint8_t *joined;
+        err = chunks_join(txn, dbi, &record, row, arena, &joined);
+        if (err != STORE_OK)
+            return err;
+        bytes = joined;
+    }
+    record.key.data = bytes;
+    record.value.data = bytes + record.key.size;
+    if (kv_record_sum(&record) != record.sum)
+        return STORE_E_CORRUPT;
+    *ret_record = record;
+    return STORE_OK;
+}
+
+enum store_err rev_tree_get(MDB_txn *txn, MDB_dbi dbi, struct kv_revision mod, struct arena *arena,
+                            struct kv_record *ret_record)
+{
+    struct slice row;
+    enum store_err err = row_get(txn, dbi, mod, 0, &row);
+    if (err != STORE_OK)
+        return err;
+    return record_load(txn, dbi, mod, row, arena, ret_record);
+}
+
+/* The first row at or after mod; MDB_NOTFOUND at the end. */
+static int row_seek(MDB_cursor *cursor, struct kv_revision mod, MDB_val *ret_key, MDB_val *ret_row)
+{
+    uint8_t key[ROW_KEY_BYTES];
+    row_key_put(key, mod, 0);
+    *ret_key = (MDB_val){ .mv_size = sizeof key, .mv_data = key };
+    return mdb_cursor_get(cursor, ret_key, ret_row, MDB_SET_RANGE);
+}
+
+enum store_err rev_tree_next(MDB_txn *txn, MDB_dbi dbi, struct kv_revision mod, struct arena *arena,
+                             struct kv_record *ret_record, bool *ret_found)
+{
+    MDB_cursor *cursor;
+    int rc = mdb_cursor_open(txn, dbi, &cursor);
+    if (rc != MDB_SUCCESS)
+        return store_err_of_mdb(rc);
+    MDB_val k;
+    MDB_val v;
+    rc = row_seek(cursor, mod, &k, &v);
+    mdb_cursor_close(cursor);
+    *ret_found = rc == MDB_SUCCESS;
+    if (rc == MDB_NOTFOUND)
+        return STORE_OK;
+    if (rc != MDB_SUCCESS)
+        return store_err_of_mdb(rc);
+    const uint8_t *key = k.mv_data;
+    if (k.mv_size != ROW_KEY_BYTES || get_be32(key + ROW_AT_CHUNK) != 0)
+        return STORE_E_CORRUPT;
+    struct kv_revision at = { .main = (int64_t)get_be64(key), .sub = get_be32(key + ROW_AT_SUB) };
+    return record_load(txn, dbi, at, slice_of(v.mv_data, v.mv_size), arena, ret_record);
+}
+
+/* ---- removing ---- */
+
+static int chunks_remove(MDB_cursor *cursor, struct kv_revision mod)
+{
+    uint8_t want[ROW_KEY_BYTES];
+    row_key_put(want, mod, 0);
+    MDB_val k;
+    MDB_val v;
+    int rc = row_seek(cursor, mod, &k, &v);
+    while (rc == MDB_SUCCESS && k.mv_size == ROW_KEY_BYTES &&
+           memcmp(k.mv_data, want, ROW_AT_CHUNK) == 0) {
+        rc = mdb_cursor_del(cursor, 0);
+        if (rc == MDB_SUCCESS)
+            rc = row_seek(cursor, mod, &k, &v);
+    }
+    return rc == MDB_NOTFOUND ? MDB_SUCCESS : rc;
+}
+
+enum store_err rev_tree_remove(MDB_txn *txn, MDB_dbi dbi, struct kv_revision mod)
+{
+    MDB_cursor *cursor;
+    int rc = mdb_cursor_open(txn, dbi, &cursor);
+    if (rc != MDB_SUCCESS)
+        return store_err_of_mdb(rc);
+    rc = chunks_remove(cursor, mod);
+    mdb_cursor_close(cursor);
+    return store_err_of_mdb(rc);
+}

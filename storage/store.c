@@ -1,0 +1,235 @@
+#include "storage/store.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/assert.h"
+#include "storage/key_tree.h"
+#include "storage/rev_tree.h"
+#include "storage/store_write.h"
+
+/* ---- open ---- */
+
+struct refusal {
+    char *detail;
+    size_t detail_bytes;
+    const char *path;
+};
+
+__attribute__((format(printf, 3, 4))) static enum store_err refuse(const struct refusal *to,
+                                                                   enum store_err err,
+                                                                   const char *format, ...)
+{
+    char what[256];
+    va_list args;
+    va_start(args, format);
+    int size = vsnprintf(what, sizeof what, format, args);
+    va_end(args);
+    if (size >= 0 && to->detail_bytes > 0)
+        IGNORE(snprintf(to->detail, to->detail_bytes, "%s: %s", to->path, what) < 0,
+               "an operator's text that is cut is still of use");
+    return err;
+}
+
+static int dir_sync(const char *path)
+{
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return errno;
+    int code = fsync(fd) == 0 ? 0 : errno;
+    close(fd);
+    return code;
+}
+
+/* LMDB syncs its file, not the directories that lead to it. */
+static int dirs_sync(const char *path)
+{
+    char copy[PATH_MAX];
+    int size = snprintf(copy, sizeof copy, "%s", path);
+    if (size < 0 || (size_t)size >= sizeof copy)
+        return ENAMETOOLONG;
+    int code = dir_sync(path);
+    return code == 0 ? dir_sync(dirname(copy)) : code;
+}
+
+static int env_open(struct store *s, const struct store_options *options)
+{
+    if (mkdir(options->path, 0700) != 0 && errno != EEXIST)
+        return errno;
+    int rc = mdb_env_create(&s->env);
+    if (rc == MDB_SUCCESS)
+        rc = mdb_env_set_mapsize(s->env, options->map_bytes);
+    if (rc == MDB_SUCCESS)
+        rc = mdb_env_set_maxdbs(s->env, STORE_TREES);
+    if (rc == MDB_SUCCESS)
+        rc = mdb_env_set_maxreaders(s->env, options->readers_max + STORE_OWN_READERS);
+    /* Default mode: no writable map (a full disk would be SIGBUS), full sync. Reads are of single
+     * keys all over the file, so the kernel's read-ahead would only displace pages. */
+    if (rc == MDB_SUCCESS)
+        rc = mdb_env_open(s->env, options->path, MDB_NOTLS | MDB_NORDAHEAD, 0600);
+    int stale = 0;
+    if (rc == MDB_SUCCESS)
+        rc = mdb_reader_check(s->env, &stale); /* one of a killed process would pin free pages */
+    return rc;
+}
+
+static enum store_err trees_open(struct store *s, MDB_txn *txn, unsigned log_flags)
+{
+    enum store_err err = store_err_of_mdb(mdb_dbi_open(txn, "log", log_flags, &s->trees.log));
+    if (err == STORE_OK)
+        err = rev_tree_open(txn, &s->trees.rev);
+    if (err == STORE_OK)
+        err = key_tree_open(txn, &s->trees.key);
+    return err;
+}
+
+/* All trees and the first meta row become durable in one transaction, or nothing does. */
+static enum store_err trees_make(struct store *s, MDB_txn *txn, struct store_meta *ret_meta)
+{
+    int rc = mdb_dbi_open(txn, "meta", MDB_CREATE, &s->trees.meta);
+    enum store_err err = store_err_of_mdb(rc);
+    if (err == STORE_OK)
+        err = trees_open(s, txn, MDB_CREATE);
+    if (err != STORE_OK)
+        return err;
+    *ret_meta = (struct store_meta){
+        .cluster_id = s->cluster_id,
+        .next_layer_id = 1,
+        .state = { .revision = 1, .feature_level = 1 },
+    };
+    return store_meta_put(txn, s->trees.meta, ret_meta);
+}
+
+static bool trees_are_whole(MDB_txn *txn)
+{
+    MDB_dbi names;
+    MDB_stat stat;
+    return mdb_dbi_open(txn, NULL, 0, &names) == MDB_SUCCESS &&
+           mdb_stat(txn, names, &stat) == MDB_SUCCESS && stat.ms_entries == STORE_TREES;
+}
+
+static enum store_err trees_find(struct store *s, MDB_txn *txn, struct store_meta *ret_meta,
+                                 const struct refusal *to)
+{
+    enum store_err err = store_meta_get(txn, s->trees.meta, &s->open_arena, ret_meta);
+    if (err == STORE_E_VERSION)
+        return refuse(to, err, "the store's format is newer than %d, the newest known here",
+                      STORE_FORMAT);
+    if (err != STORE_OK)
+        return refuse(to, err, "the row that describes the store is missing or damaged");
+    if (ret_meta->cluster_id != s->cluster_id)
+        return refuse(to, STORE_E_FOREIGN, "made for cluster %llx, this node is of cluster %llx",
+                      (unsigned long long)ret_meta->cluster_id, (unsigned long long)s->cluster_id);
+    if (!trees_are_whole(txn))
+        return refuse(to, STORE_E_CORRUPT, "a tree is missing from the store");
+    err = trees_open(s, txn, 0);
+    return err == STORE_OK ? err : refuse(to, err, "a tree of the store cannot be opened");
+}
+
+static enum store_err state_load(struct store *s, const struct refusal *to)
+{
+    MDB_txn *txn;
+    int rc = mdb_txn_begin(s->env, NULL, 0, &txn);
+    if (rc != MDB_SUCCESS)
+        return refuse(to, store_err_of_mdb(rc), "%s", mdb_strerror(rc));
+    struct store_meta meta;
+    enum store_err err;
+    rc = mdb_dbi_open(txn, "meta", 0, &s->trees.meta);
+    if (rc == MDB_NOTFOUND) {
+        err = trees_make(s, txn, &meta);
+        if (err != STORE_OK)
+            refuse(to, err, "a new store cannot be written");
+    } else if (rc == MDB_SUCCESS) {
+        err = trees_find(s, txn, &meta, to);
+    } else {
+        err = refuse(to, store_err_of_mdb(rc), "%s", mdb_strerror(rc));
+    }
+    if (err != STORE_OK) {
+        mdb_txn_abort(txn);
+        return err;
+    }
+    rc = mdb_txn_commit(txn);
+    if (rc != MDB_SUCCESS)
+        return refuse(to, store_err_of_mdb(rc), "%s", mdb_strerror(rc));
+    s->published = meta.state;
+    s->next_layer_id = meta.next_layer_id;
+    return STORE_OK;
+}
+
+/* What a process that died wrote may be in the page cache alone: nobody may build on it before
+ * it is on the disk (I6). */
+static enum store_err open_sync(struct store *s, const struct refusal *to)
+{
+    int rc = mdb_env_sync(s->env, 1);
+    if (rc == 0)
+        rc = dirs_sync(to->path);
+    return rc == 0 ? STORE_OK : refuse(to, store_err_of_mdb(rc), "sync: %s", mdb_strerror(rc));
+}
+
+enum store_err store_open(struct store **ret_s, const struct store_options *options,
+                          struct store_state *ret_state, char *detail, size_t detail_bytes)
+{
+    ASSERT(options->dirty_bytes_max >= STORE_DIRTY_BYTES_MIN);
+    ASSERT(options->dirty_bytes_max <= STORE_DIRTY_BYTES_MAX);
+    ASSERT(options->readers_max > 0);
+    const struct refusal to = { detail, detail_bytes, options->path };
+    struct store *s = calloc(1, sizeof *s);
+    if (s == NULL)
+        return STORE_E_NOMEM;
+    s->io = options->io;
+    s->cluster_id = options->cluster_id;
+    s->dirty_bytes_max = options->dirty_bytes_max;
+    arena_init(&s->open_arena, 4 * STORE_META_BYTES_MAX);
+    int rc = env_open(s, options);
+    enum store_err err = store_err_of_mdb(rc);
+    if (rc != MDB_SUCCESS)
+        err = refuse(&to, err, "%s", mdb_strerror(rc));
+    if (err == STORE_OK)
+        err = state_load(s, &to);
+    if (err == STORE_OK)
+        err = open_sync(s, &to);
+    if (err != STORE_OK) {
+        store_close(s);
+        return err;
+    }
+    s->usage = store_usage_measure(s);
+    *ret_state = s->published;
+    *ret_s = s;
+    return STORE_OK;
+}
+
+void store_close(struct store *s)
+{
+    if (s == NULL)
+        return;
+    ASSERT(!s->busy);
+    if (s->env != NULL)
+        mdb_env_close(s->env);
+    free(s->membership);
+    arena_done(&s->open_arena);
+    free(s);
+}
+
+/* ---- questions ---- */
+
+const struct store_state *store_published(const struct store *s)
+{
+    return &s->published;
+}
+
+struct store_handles store_handles(const struct store *s)
+{
+    return (struct store_handles){ .env = s->env, .rev = s->trees.rev, .key = s->trees.key };
+}
+
+enum store_err store_published_revision(struct store *s, MDB_txn *txn, int64_t *ret_revision)
+{
+    return store_meta_revision(txn, s->trees.meta, ret_revision);
+}

@@ -1,0 +1,158 @@
+/* The flush job: a frozen memtable and its log entries become rows, then they are published. */
+#include <stdlib.h>
+
+#include "base/assert.h"
+#include "storage/key_tree.h"
+#include "storage/rev_tree.h"
+#include "storage/store_write.h"
+
+/* Sorted, so that neighbours meet in one page. */
+static enum store_err keys_write(struct store_writer *w, const struct memtable *memtable)
+{
+    const struct memtable_node *node = memtable_seek(memtable, slice_of(NULL, 0), INT64_MAX);
+    for (; node != NULL; node = memtable_next(node)) {
+        struct kv_record record = memtable_record(node);
+        enum store_err err = store_writer_reserve_key(w, record.key.size);
+        if (err == STORE_OK)
+            err = key_tree_put(w->txn, w->store->trees.key, &record, &w->store->next_layer_id);
+        if (err != STORE_OK)
+            return err;
+    }
+    return STORE_OK;
+}
+
+static uint64_t rev_dirty_bytes(const struct kv_record *record)
+{
+    enum { HEADER_BYTES = 64 };
+    size_t run_bytes = HEADER_BYTES + record->key.size + record->value.size;
+    return run_bytes / REV_TREE_CHUNK_BYTES * store_row_dirty_bytes(REV_TREE_CHUNK_BYTES) +
+           store_row_dirty_bytes(run_bytes % REV_TREE_CHUNK_BYTES);
+}
+
+/* In the order of insertion, which is that of the revisions: appended. */
+static enum store_err revs_write(struct store_writer *w, const struct memtable *memtable)
+{
+    const struct memtable_node *node = NULL;
+    while ((node = memtable_next_inserted(memtable, node)) != NULL) {
+        struct kv_record record = memtable_record(node);
+        enum store_err err = store_writer_reserve(w, rev_dirty_bytes(&record));
+        if (err == STORE_OK)
+            err = rev_tree_put(w->txn, w->store->trees.rev, &record);
+        if (err != STORE_OK)
+            return err;
+    }
+    return STORE_OK;
+}
+
+/* Writes all rows, and only then lets w->publish say what they make (I3). */
+static enum store_err rows_write(struct store_writer *w, const struct store_flush *flush)
+{
+    enum store_err err = STORE_OK;
+    if (flush->memtable != NULL)
+        err = keys_write(w, flush->memtable);
+    if (err == STORE_OK && flush->memtable != NULL)
+        err = revs_write(w, flush->memtable);
+    struct store_state next = w->publish; /* applied, log_start and terms grow with the log */
+    for (size_t i = 0; i < flush->entry_count && err == STORE_OK; i++)
+        err = store_log_append(w, &flush->entries[i], &next);
+    if (err != STORE_OK)
+        return err;
+    ASSERT(next.applied.index == flush->state.applied.index);
+    ASSERT(next.applied.term == flush->state.applied.term);
+    next.revision = flush->state.revision;
+    next.compact_revision = flush->state.compact_revision;
+    next.state_hash = flush->state.state_hash;
+    next.feature_level = flush->state.feature_level;
+    next.membership = flush->state.membership;
+    w->publish = next;
+    return STORE_OK;
+}
+
+static enum store_err flush_write(struct store_writer *w, struct store_flush *flush)
+{
+    enum store_err err = store_writer_begin(w, flush->store);
+    if (err == STORE_OK)
+        err = rows_write(w, flush);
+    if (err == STORE_OK)
+        err = store_log_trim(w, flush->log_keep_index);
+    if (err == STORE_OK)
+        err = store_compact(w, flush->compact_rows_max, &flush->compaction_pending);
+    if (err == STORE_OK)
+        err = store_writer_commit(w);
+    store_writer_abort(w);
+    return err;
+}
+
+static void flush_run(struct io_job *job)
+{
+    struct store_flush *flush = LIST_ENTRY(job, struct store_flush, job);
+    struct store *s = flush->store;
+    if (s->failed == STORE_OK) {
+        struct store_writer w;
+        s->failed = flush_write(&w, flush);
+        if (s->failed == STORE_OK) {
+            s->next = w.publish;
+            s->next_usage = store_usage_measure(s);
+        }
+    }
+    flush->err = s->failed;
+}
+
+/* The flush's own membership lives only until its owner is told: keep a copy. */
+static bool membership_keep(struct store *s)
+{
+    if (slice_equal(s->next.membership, s->published.membership)) {
+        s->next.membership = s->published.membership;
+        return true;
+    }
+    uint8_t *copy = malloc(s->next.membership.size + 1); /* it may be empty */
+    if (copy == NULL)
+        return false;
+    if (s->next.membership.size > 0)
+        memcpy(copy, s->next.membership.data, s->next.membership.size);
+    s->next.membership.data = copy;
+    free(s->membership);
+    s->membership = copy;
+    return true;
+}
+
+static void flush_done(struct io_job *job)
+{
+    struct store_flush *flush = LIST_ENTRY(job, struct store_flush, job);
+    struct store *s = flush->store;
+    if (flush->err == STORE_OK && !membership_keep(s))
+        flush->err = s->failed = STORE_E_NOMEM;
+    if (flush->err == STORE_OK) {
+        s->published = s->next;
+        s->usage = s->next_usage;
+    }
+    s->busy = false;
+    flush->took_us = s->io->ops->now_us(s->io) - s->began_us;
+    flush->done(flush);
+}
+
+static void flush_check(const struct store *s, const struct store_flush *flush)
+{
+    const struct store_state *from = &s->published;
+    const struct store_state *to = &flush->state;
+    ASSERT(!s->busy);
+    ASSERT(to->applied.index >= from->applied.index);
+    ASSERT(to->applied.index - from->applied.index == flush->entry_count);
+    ASSERT(to->revision >= from->revision);
+    ASSERT(to->compact_revision >= from->compact_revision);
+    ASSERT(to->compact_revision <= to->revision);
+    ASSERT(to->membership.size <= STORE_MEMBERSHIP_BYTES_MAX);
+}
+
+void store_flush_begin(struct store *s, struct store_flush *flush)
+{
+    flush_check(s, flush);
+    s->busy = true;
+    s->began_us = s->io->ops->now_us(s->io);
+    flush->store = s;
+    flush->err = STORE_OK;
+    flush->compaction_pending = false;
+    flush->job.run = flush_run;
+    flush->job.done = flush_done;
+    io_offload(s->io, &flush->job);
+}

@@ -1,0 +1,114 @@
+#include "storage/store_write.h"
+
+#include "base/assert.h"
+#include "storage/key_tree.h"
+
+enum {
+    /* A random put copies its leaf; now and then it splits it or copies a branch page. */
+    KEY_PUT_BYTES = STORE_PAGE_BYTES + STORE_PAGE_BYTES / 8,
+    /* Kept free for the meta row, its branch pages and LMDB's list of free pages. */
+    COMMIT_BYTES = 8 * STORE_PAGE_BYTES,
+};
+
+static enum store_err txn_begin(struct store_writer *w)
+{
+    w->dirty_bytes = COMMIT_BYTES;
+    w->key_dirty_bytes = 0;
+    return store_err_of_mdb(mdb_txn_begin(w->store->env, NULL, 0, &w->txn));
+}
+
+enum store_err store_writer_begin(struct store_writer *w, struct store *s)
+{
+    w->store = s;
+    w->txn = NULL;
+    w->publish = s->published;
+    return txn_begin(w);
+}
+
+enum store_err store_writer_commit(struct store_writer *w)
+{
+    const struct store_meta meta = {
+        .cluster_id = w->store->cluster_id,
+        .next_layer_id = w->store->next_layer_id,
+        .state = w->publish,
+    };
+    enum store_err err = store_meta_put(w->txn, w->store->trees.meta, &meta);
+    if (err != STORE_OK)
+        return err;
+    int rc = mdb_txn_commit(w->txn);
+    w->txn = NULL; /* a commit frees it, whatever it returns */
+    return store_err_of_mdb(rc);
+}
+
+void store_writer_abort(struct store_writer *w)
+{
+    if (w->txn != NULL)
+        mdb_txn_abort(w->txn);
+    w->txn = NULL;
+}
+
+/* As if each put had a leaf of its own; but the tree has no more pages to dirty than it has. */
+static uint64_t key_dirty_bytes(const struct store_writer *w, uint64_t limit)
+{
+    if (w->key_dirty_bytes <= limit)
+        return w->key_dirty_bytes;
+    MDB_stat stat;
+    if (mdb_stat(w->txn, w->store->trees.key, &stat) != MDB_SUCCESS)
+        return w->key_dirty_bytes;
+    uint64_t tree_bytes = (stat.ms_leaf_pages + stat.ms_branch_pages) * (uint64_t)stat.ms_psize;
+    return tree_bytes < w->key_dirty_bytes ? tree_bytes : w->key_dirty_bytes;
+}
+
+/* Whether what was announced so far still fits; one row alone always does. */
+static enum store_err room_make(struct store_writer *w, uint64_t bytes, uint64_t key_bytes)
+{
+    uint64_t max = w->store->dirty_bytes_max;
+    bool is_empty = w->dirty_bytes == COMMIT_BYTES && w->key_dirty_bytes == 0;
+    uint64_t wanted = w->dirty_bytes + bytes + key_bytes;
+    uint64_t left = wanted < max ? max - wanted : 0;
+    if (!is_empty && (wanted > max || key_dirty_bytes(w, left) > left)) {
+        enum store_err err = store_writer_commit(w);
+        if (err == STORE_OK)
+            err = txn_begin(w);
+        if (err != STORE_OK)
+            return err;
+    }
+    w->dirty_bytes += bytes;
+    w->key_dirty_bytes += key_bytes;
+    return STORE_OK;
+}
+
+uint64_t store_row_dirty_bytes(size_t row_bytes)
+{
+    enum { ROW_COST_BYTES = 64, INLINE_BYTES_MAX = 1900 };
+    if (row_bytes > INLINE_BYTES_MAX)
+        return STORE_PAGE_BYTES + ROW_COST_BYTES;
+    return row_bytes + row_bytes / 2 + ROW_COST_BYTES; /* pages are not filled to the last byte */
+}
+
+enum store_err store_writer_reserve(struct store_writer *w, uint64_t bytes)
+{
+    return room_make(w, bytes, 0);
+}
+
+enum store_err store_writer_reserve_key(struct store_writer *w, size_t key_bytes)
+{
+    uint64_t layers = key_bytes / KEY_TREE_SEGMENT_BYTES + 1;
+    return room_make(w, 0, layers * KEY_PUT_BYTES);
+}
+
+enum store_err store_row_append(MDB_txn *txn, MDB_dbi dbi, struct slice key, size_t size,
+                                uint8_t **ret_room)
+{
+    MDB_val k = { .mv_size = key.size, .mv_data = (void *)(uintptr_t)key.data };
+    MDB_val v = { .mv_size = size };
+    int rc = mdb_put(txn, dbi, &k, &v, MDB_RESERVE | MDB_APPEND);
+    if (rc == MDB_KEYEXIST) { /* not behind all others */
+        v = (MDB_val){ .mv_size = size };
+        rc = mdb_put(txn, dbi, &k, &v, MDB_RESERVE);
+    }
+    if (rc != MDB_SUCCESS)
+        return store_err_of_mdb(rc);
+    *ret_room = v.mv_data;
+    return STORE_OK;
+}

@@ -1,0 +1,100 @@
+/* store_write.h: struct store, and the transactions of one write job. Shared by store*.c alone.
+ *
+ * A job writes through a store_writer. What it is about to dirty it announces; when the open
+ * transaction has no room for it, that one commits and the next begins. Each commit carries a
+ * meta row: as long as rows of the flush are still missing it says what the one before said,
+ * but for the layer ids taken since, so that an id in a committed row is never given out again.
+ * Thread: the job's. Errors: any is final for the store (I6).
+ */
+#ifndef STORAGE_STORE_WRITE_H
+#define STORAGE_STORE_WRITE_H
+
+#include "storage/store_internal.h"
+#include "storage/store_meta.h"
+
+enum {
+    STORE_PAGE_BYTES = 4096,
+    STORE_DIRTY_BYTES_MAX = 256 << 20, /* half of the pages at which LMDB 0.9.24 spills */
+    STORE_DIRTY_BYTES_MIN = 64 << 10,
+    STORE_MEMBERSHIP_BYTES_MAX = 64 << 10,
+    STORE_OWN_READERS = 2, /* beside the caller's: store_log_read, the count of free pages */
+    STORE_TREES = 4,
+};
+
+struct store_trees {
+    MDB_dbi meta;
+    MDB_dbi log;
+    MDB_dbi rev;
+    MDB_dbi key;
+};
+
+struct store {
+    struct io *io;
+    MDB_env *env;
+    struct store_trees trees;
+    uint64_t cluster_id;
+    uint64_t dirty_bytes_max;
+    /* The loop's. */
+    bool busy; /* a job is running */
+    uint64_t began_us;
+    struct store_state published;
+    struct store_usage usage;
+    uint8_t *membership;     /* behind published.membership; NULL: in open_arena */
+    struct arena open_arena; /* what store_open gave out */
+    /* The job's while it runs. */
+    enum store_err failed; /* of an earlier job: nothing is written any more (I6) */
+    uint64_t next_layer_id;
+    struct store_state next;
+    struct store_usage next_usage;
+};
+
+struct store_writer {
+    struct store *store;
+    MDB_txn *txn;
+    struct store_state publish; /* what a commit's meta row says */
+    uint64_t dirty_bytes;       /* of the open transaction: an upper bound, but for ... */
+    uint64_t key_dirty_bytes;   /* ... rows put into the key tree, as if each had its own page */
+};
+
+enum store_err store_writer_begin(struct store_writer *w, struct store *s)
+    __attribute__((warn_unused_result));
+
+/* What a row of the log or rev tree dirties: with its neighbours in a page, or in its own. */
+uint64_t store_row_dirty_bytes(size_t row_bytes);
+
+/* Room for what is about to be dirtied, or was just now (then it is little). */
+enum store_err store_writer_reserve(struct store_writer *w, uint64_t bytes)
+    __attribute__((warn_unused_result));
+
+/* Room for one put into the key tree. */
+enum store_err store_writer_reserve_key(struct store_writer *w, size_t key_bytes)
+    __attribute__((warn_unused_result));
+
+/* Commits what is open; with STORE_OK nothing is open afterwards. */
+enum store_err store_writer_commit(struct store_writer *w) __attribute__((warn_unused_result));
+
+/* Drops what is not committed. Nothing open is fine. */
+void store_writer_abort(struct store_writer *w);
+
+/* Reads LMDB's list of free pages; what was known before when that cannot be read. */
+struct store_usage store_usage_measure(struct store *s);
+
+/* ---- the log ---- */
+
+/* Writes the entry's rows, and its term into state. */
+enum store_err store_log_append(struct store_writer *w, const struct raft_entry *entry,
+                                struct store_state *state) __attribute__((warn_unused_result));
+
+/* Removes entries below keep_index (and below what state->log_start already lets go of) and moves
+ * w->publish on. */
+enum store_err store_log_trim(struct store_writer *w, uint64_t keep_index)
+    __attribute__((warn_unused_result));
+
+/* ---- compaction ---- */
+
+/* Removes what revisions up to w->publish.compact_revision superseded; ends after about rows_max
+ * records, at the end of a revision. */
+enum store_err store_compact(struct store_writer *w, uint64_t rows_max, bool *ret_pending)
+    __attribute__((warn_unused_result));
+
+#endif

@@ -1,0 +1,257 @@
+#include "storage/rev_tree.h"
+
+#include <criterion/criterion.h>
+#include <stdlib.h>
+
+#include "base/prng.h"
+#include "tests/support/store_rig.h"
+
+/* An environment with a rev tree alone, and one write transaction that is never committed. */
+static struct store_rig rig;
+static MDB_env *env;
+static MDB_txn *txn;
+static MDB_dbi dbi;
+static struct arena arena;
+
+static void setup(void)
+{
+    store_rig_init(&rig);
+    cr_assert_eq(mdb_env_create(&env), 0);
+    cr_assert_eq(mdb_env_set_mapsize(env, 1 << 28), 0);
+    cr_assert_eq(mdb_env_set_maxdbs(env, 1), 0);
+    cr_assert_eq(mdb_env_open(env, rig.path, MDB_NOSUBDIR, 0600), 0);
+    cr_assert_eq(mdb_txn_begin(env, NULL, 0, &txn), 0);
+    cr_assert_eq(rev_tree_open(txn, &dbi), STORE_OK);
+    arena_init(&arena, 1 << 28);
+}
+
+static void teardown(void)
+{
+    arena_done(&arena);
+    mdb_txn_abort(txn);
+    mdb_env_close(env);
+    store_rig_done(&rig);
+}
+
+TestSuite(rev_tree, .init = setup, .fini = teardown);
+
+static uint8_t filler[1 << 16];
+
+static struct slice fill(size_t size, uint8_t seed)
+{
+    struct prng p = prng_seeded(seed);
+    for (size_t i = 0; i < size; i++)
+        filler[i] = (uint8_t)prng_next(&p);
+    return slice_of(filler, size);
+}
+
+static void record_expect(const struct kv_record *got, const struct kv_record *want)
+{
+    cr_assert(slice_equal(got->key, want->key));
+    cr_assert(slice_equal(got->value, want->value));
+    cr_assert_eq(got->mod.main, want->mod.main);
+    cr_assert_eq(got->mod.sub, want->mod.sub);
+    cr_assert_eq(got->create_revision, want->create_revision);
+    cr_assert_eq(got->version, want->version);
+    cr_assert_eq(got->lease, want->lease);
+    cr_assert_eq(got->tombstone, want->tombstone);
+    cr_assert_eq(got->value_bytes, want->value_bytes);
+    cr_assert_eq(got->sum, want->sum);
+}
+
+static size_t row_count(void)
+{
+    MDB_stat stat;
+    cr_assert_eq(mdb_stat(txn, dbi, &stat), 0);
+    return stat.ms_entries;
+}
+
+static struct slice row_raw(const uint8_t key[16])
+{
+    MDB_val k = { 16, (void *)(uintptr_t)key };
+    MDB_val v;
+    cr_assert_eq(mdb_get(txn, dbi, &k, &v), 0);
+    return slice_of(v.mv_data, v.mv_size);
+}
+
+static void row_replace(const uint8_t key[16], struct slice row)
+{
+    MDB_val k = { 16, (void *)(uintptr_t)key };
+    MDB_val v = { row.size, (void *)(uintptr_t)row.data };
+    cr_assert_eq(mdb_put(txn, dbi, &k, &v, 0), 0);
+}
+
+Test(rev_tree, writes_these_bytes)
+{
+    struct kv_record record = {
+        .key = slice_of_text("key"),
+        .value = slice_of_text("value"),
+        .mod = { .main = 0x0102030405060708, .sub = 0x0a0b0c0d },
+        .create_revision = 0x11,
+        .version = 0x12,
+        .lease = 0x1314,
+        .value_bytes = 5,
+        .sum = 0x2122232425262728,
+    };
+    cr_assert_eq(rev_tree_put(txn, dbi, &record), STORE_OK);
+    static const uint8_t key[16] = { 1, 2, 3, 4, 5, 6, 7, 8, 0xa, 0xb, 0xc, 0xd, 0, 0, 0, 0 };
+    static const uint8_t golden[] = {
+        1,    0,    0,    0,                            /* format, flags, zero */
+        3,    0,    0,    0,                            /* key bytes */
+        5,    0,    0,    0,                            /* value bytes */
+        0x11, 0,    0,    0,    0,    0,    0,    0,    /* create revision */
+        0x12, 0,    0,    0,    0,    0,    0,    0,    /* version */
+        0x14, 0x13, 0,    0,    0,    0,    0,    0,    /* lease */
+        0x28, 0x27, 0x26, 0x25, 0x24, 0x23, 0x22, 0x21, /* sum */
+        'k',  'e',  'y',  'v',  'a',  'l',  'u',  'e'
+    };
+    cr_assert(slice_equal(row_raw(key), slice_of(golden, sizeof golden)));
+    record.tombstone = true;
+    cr_assert_eq(rev_tree_put(txn, dbi, &record), STORE_OK);
+    cr_assert_eq(row_raw(key).data[1], 1, "a tombstone is a flag");
+}
+
+/* Around the ends of a row, where header, key and value are cut. */
+Test(rev_tree, gives_back_what_was_put)
+{
+    static const struct {
+        size_t key_bytes, value_bytes, rows;
+    } rows[] = {
+        { 1, 0, 1 },       { 20, 256, 1 },      { 36, 4000, 1 },    { 36, 4001, 2 },
+        { 4036, 0, 1 },    { 4037, 0, 2 },      { 5000, 1, 2 },     { 4036, 4080, 2 },
+        { 4036, 4081, 3 }, { 9000, 30000, 10 }, { 100, 60000, 15 },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct kv_revision mod = { .main = (int64_t)i + 1, .sub = (uint32_t)i };
+        struct slice bytes = fill(rows[i].key_bytes + rows[i].value_bytes, (uint8_t)i);
+        struct kv_record want =
+            store_rig_record(slice_of(bytes.data, rows[i].key_bytes),
+                             slice_of(bytes.data + rows[i].key_bytes, rows[i].value_bytes), mod);
+        size_t before = row_count();
+        for (int again = 0; again < 2; again++) {
+            cr_assert_eq(rev_tree_put(txn, dbi, &want), STORE_OK);
+            cr_assert_eq(row_count() - before, rows[i].rows, "%zu", i);
+            struct kv_record got;
+            cr_assert_eq(rev_tree_get(txn, dbi, mod, &arena, &got), STORE_OK);
+            record_expect(&got, &want);
+        }
+    }
+}
+
+Test(rev_tree, needs_no_memory_for_one_row)
+{
+    struct kv_record want =
+        store_rig_record(slice_of_text("k"), slice_of_text("v"), (struct kv_revision){ 5, 0 });
+    cr_assert_eq(rev_tree_put(txn, dbi, &want), STORE_OK);
+    struct arena none;
+    arena_init(&none, 0);
+    struct kv_record got;
+    cr_assert_eq(rev_tree_get(txn, dbi, want.mod, &none, &got), STORE_OK);
+    record_expect(&got, &want);
+    want = store_rig_record(slice_of_text("k"), fill(9000, 1), (struct kv_revision){ 6, 0 });
+    cr_assert_eq(rev_tree_put(txn, dbi, &want), STORE_OK);
+    cr_assert_eq(rev_tree_get(txn, dbi, want.mod, &none, &got), STORE_E_NOMEM);
+    arena_done(&none);
+}
+
+Test(rev_tree, walks_in_order_of_revisions)
+{
+    static const struct kv_revision mods[] = { { 2, 0 }, { 2, 1 }, { 2, 7 }, { 5, 0 }, { 300, 0 } };
+    enum { COUNT = sizeof mods / sizeof mods[0] };
+    for (size_t i = 0; i < COUNT; i++) {
+        struct kv_record record = store_rig_record(slice_of_text("key"), fill(5000, 1), mods[i]);
+        cr_assert_eq(rev_tree_put(txn, dbi, &record), STORE_OK);
+    }
+    struct kv_revision at = { 0, 0 };
+    struct kv_record got;
+    bool found;
+    for (size_t i = 0; i < COUNT; i++) {
+        cr_assert_eq(rev_tree_next(txn, dbi, at, &arena, &got, &found), STORE_OK);
+        cr_assert(found);
+        cr_assert_eq(got.mod.main, mods[i].main);
+        cr_assert_eq(got.mod.sub, mods[i].sub);
+        at = (struct kv_revision){ got.mod.main, got.mod.sub + 1 };
+    }
+    cr_assert_eq(rev_tree_next(txn, dbi, at, &arena, &got, &found), STORE_OK);
+    cr_assert_not(found);
+}
+
+Test(rev_tree, removes_all_chunks_and_no_others)
+{
+    for (int64_t main = 1; main <= 3; main++) {
+        struct kv_record record =
+            store_rig_record(slice_of_text("key"), fill(20000, 3), (struct kv_revision){ main, 0 });
+        cr_assert_eq(rev_tree_put(txn, dbi, &record), STORE_OK);
+    }
+    size_t before = row_count();
+    for (int again = 0; again < 2; again++) { /* an absent one is fine */
+        cr_assert_eq(rev_tree_remove(txn, dbi, (struct kv_revision){ 2, 0 }), STORE_OK);
+        cr_assert_eq(row_count(), before / 3 * 2);
+    }
+    struct kv_record got;
+    cr_assert_eq(rev_tree_get(txn, dbi, (struct kv_revision){ 2, 0 }, &arena, &got),
+                 STORE_E_CORRUPT, "the key tree said that it is there");
+    cr_assert_eq(rev_tree_get(txn, dbi, (struct kv_revision){ 1, 0 }, &arena, &got), STORE_OK);
+    cr_assert_eq(rev_tree_get(txn, dbi, (struct kv_revision){ 3, 0 }, &arena, &got), STORE_OK);
+}
+
+/* Each bit of each row, and each shorter row. */
+static void damage_expect(const struct kv_record *record, size_t rows)
+{
+    cr_assert_eq(rev_tree_put(txn, dbi, record), STORE_OK);
+    uint8_t damaged[REV_TREE_CHUNK_BYTES];
+    for (size_t chunk = 0; chunk < rows; chunk++) {
+        uint8_t key[16] = { 0 };
+        key[7] = (uint8_t)record->mod.main;
+        key[15] = (uint8_t)chunk;
+        struct slice row = row_raw(key);
+        size_t size = row.size;
+        memcpy(damaged, row.data, size);
+        struct kv_record got;
+        for (size_t bit = 0; bit < size * 8; bit += bit < 60 * 8 ? 1 : 61) {
+            damaged[bit / 8] ^= (uint8_t)(1u << bit % 8);
+            row_replace(key, slice_of(damaged, size));
+            arena_reset(&arena);
+            cr_assert_eq(rev_tree_get(txn, dbi, record->mod, &arena, &got), STORE_E_CORRUPT,
+                         "row %zu bit %zu", chunk, bit);
+            damaged[bit / 8] ^= (uint8_t)(1u << bit % 8);
+        }
+        for (size_t cut = 0; cut < size; cut += cut < 60 ? 1 : 17) {
+            row_replace(key, slice_of(damaged, cut));
+            arena_reset(&arena);
+            cr_assert_eq(rev_tree_get(txn, dbi, record->mod, &arena, &got), STORE_E_CORRUPT,
+                         "row %zu cut to %zu", chunk, cut);
+        }
+        row_replace(key, slice_of(damaged, size));
+    }
+    struct kv_record whole;
+    cr_assert_eq(rev_tree_get(txn, dbi, record->mod, &arena, &whole), STORE_OK);
+}
+
+Test(rev_tree, sees_damage)
+{
+    struct kv_record small = store_rig_record(slice_of_text("key"), slice_of_text("some value"),
+                                              (struct kv_revision){ 1, 0 });
+    damage_expect(&small, 1);
+    struct kv_record large =
+        store_rig_record(slice_of_text("key"), fill(9000, 1), (struct kv_revision){ 2, 0 });
+    damage_expect(&large, 3);
+    struct kv_record tombstone =
+        store_rig_tombstone(slice_of_text("key"), (struct kv_revision){ 3, 0 });
+    damage_expect(&tombstone, 1);
+}
+
+Test(rev_tree, asks_no_memory_for_a_length_without_rows)
+{
+    struct kv_record record =
+        store_rig_record(slice_of_text("key"), fill(5000, 1), (struct kv_revision){ 1, 0 });
+    cr_assert_eq(rev_tree_put(txn, dbi, &record), STORE_OK);
+    static const uint8_t key[16] = { 0, 0, 0, 0, 0, 0, 0, 1 };
+    uint8_t row[REV_TREE_CHUNK_BYTES];
+    memcpy(row, row_raw(key).data, sizeof row);
+    row[11] = 7; /* value bytes: 117 million more */
+    row_replace(key, slice_of(row, sizeof row));
+    struct kv_record got;
+    cr_assert_eq(rev_tree_get(txn, dbi, record.mod, &arena, &got), STORE_E_CORRUPT);
+    cr_assert_eq(arena.total_bytes, 0);
+}
