@@ -344,6 +344,31 @@ Test(grpc_call, stream_both_ways)
     cr_assert_eq(r->body_size, body);
 }
 
+/* The stream's buffer fills, empties a little, and fills again. */
+Test(grpc_call, stream_into_a_narrow_window)
+{
+    nghttp2_settings_entry narrow = { NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, 700 };
+    cr_assert(h2_client_settings(client, &narrow, 1));
+    static uint8_t all[2000 * (GRPC_PREFIX_BYTES + 40)];
+    size_t size = 0;
+    int32_t id = h2_client_call(client, &(struct h2_request){ .path = "/test.Echo/Stream" },
+                                slice_of(NULL, 0), false);
+    for (int i = 0; i < 2000; i++) {
+        char text[40];
+        int length = snprintf(text, sizeof text, "this is message number %d", i);
+        size_t added = h2_message(all + size, 0, slice_of(text, (size_t)length));
+        cr_assert(h2_client_data(client, id, slice_of(all + size, added), i == 1999));
+        cr_assert(h2_client_flush(client));
+        size += added;
+        if (i % 50 == 0)
+            cr_assert(h2_client_wait_body(client, id, size / 2));
+    }
+    const struct h2_reply *r = h2_client_wait(client, id);
+    cr_assert(r);
+    cr_assert_eq(r->grpc_status, GRPC_OK);
+    expect_body(r, slice_of(all, size));
+}
+
 Test(grpc_call, stream_in)
 {
     static uint8_t bytes[100 * 205];
@@ -457,9 +482,10 @@ Test(grpc_call_bounds, request_bytes_of_all_calls)
     cr_assert_eq(r->grpc_status, GRPC_RESOURCE_EXHAUSTED);
     cr_assert_str_eq(r->text, "etcdserver: too many requests");
     cr_assert(h2_client_reset(client, first, NGHTTP2_CANCEL));
-    uint8_t message[256];
-    size_t size = h2_message(message, 0, slice_of_text("fine again"));
-    cr_assert_eq(ask(&q, slice_of(message, size))->grpc_status, GRPC_OK);
+    for (int i = 0; i < 3; i++) {
+        size_t size = h2_message(bytes, 0, slice_of(bytes + GRPC_PREFIX_BYTES, 60000));
+        cr_assert_eq(ask(&q, slice_of(bytes, size))->grpc_status, GRPC_OK, "there is room again");
+    }
     cr_assert_eq(teardown_counters().calls_refused, 1);
 }
 
