@@ -330,7 +330,7 @@ static bool dispatch_forward_refused(struct peer_conn *c, const Holdfastpb__Forw
     enum peer_refusal why;
     if (!peer_decode_forward_refused(pb, &why))
         return false;
-    h->on_forward_refused(h->owner, c->member->id, pb->request_id, why);
+    h->on_forward_refused(h->owner, c->member->id, pb->request_id, pb->term, why);
     return true;
 }
 
@@ -402,11 +402,11 @@ bool peer_net_send_forward(struct peer_net *net, uint64_t member,
 }
 
 void peer_net_send_forward_refused(struct peer_net *net, uint64_t member, uint64_t request_id,
-                                   enum peer_refusal why)
+                                   uint64_t term, enum peer_refusal why)
 {
     struct peer_conn *c = conn_to(net, member);
     if (c)
-        IGNORE(peer_conn_queue(c, peer_encode_forward_refused(request_id, why)),
+        IGNORE(peer_conn_queue(c, peer_encode_forward_refused(request_id, term, why)),
                "counted; the client's deadline passes instead");
 }
 

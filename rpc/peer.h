@@ -82,7 +82,8 @@ struct peer_handlers {
     /* An encoded holdfastpb.Formation (I7a). */
     void (*on_formation)(void *owner, uint64_t member, struct slice formation);
     void (*on_forward)(void *owner, uint64_t member, const struct peer_forward *forward);
-    void (*on_forward_refused)(void *owner, uint64_t member, uint64_t request_id,
+    /* term: that the request was forwarded in. */
+    void (*on_forward_refused)(void *owner, uint64_t member, uint64_t request_id, uint64_t term,
                                enum peer_refusal why);
 };
 
@@ -159,7 +160,7 @@ void peer_net_send_formation(struct peer_net *net, uint64_t member, struct slice
 bool peer_net_send_forward(struct peer_net *net, uint64_t member,
                            const struct peer_forward *forward);
 void peer_net_send_forward_refused(struct peer_net *net, uint64_t member, uint64_t request_id,
-                                   enum peer_refusal why);
+                                   uint64_t term, enum peer_refusal why);
 
 void peer_net_flush(struct peer_net *net);
 

@@ -180,10 +180,12 @@ bool peer_decode_forward(const Holdfastpb__Forward *pb, struct slice attachment,
     return true;
 }
 
-struct peer_out *peer_encode_forward_refused(uint64_t request_id, enum peer_refusal why)
+struct peer_out *peer_encode_forward_refused(uint64_t request_id, uint64_t term,
+                                             enum peer_refusal why)
 {
     Holdfastpb__ForwardRefused pb = HOLDFASTPB__FORWARD_REFUSED__INIT;
     pb.request_id = request_id;
+    pb.term = term;
     switch (why) {
     case PEER_REFUSED_NOT_LEADER:
         pb.reason = HOLDFASTPB__FORWARD_REFUSED__REASON__NOT_LEADER;

@@ -33,7 +33,8 @@ struct peer_out *peer_encode_raft(const struct raft_msg *msg, uint32_t frame_byt
 /* formation: an encoded holdfastpb.Formation; NULL also when it is not one. */
 struct peer_out *peer_encode_formation(struct slice formation);
 struct peer_out *peer_encode_forward(const struct peer_forward *forward, uint32_t frame_bytes_max);
-struct peer_out *peer_encode_forward_refused(uint64_t request_id, enum peer_refusal why);
+struct peer_out *peer_encode_forward_refused(uint64_t request_id, uint64_t term,
+                                             enum peer_refusal why);
 
 /* NULL: malformed, or more than the arena takes. */
 Holdfastpb__PeerMessage *peer_decode(struct slice head, struct arena *a);

@@ -100,12 +100,13 @@ static void on_forward(void *owner, uint64_t member, const struct peer_forward *
     text_note(n->forward_command, forward->command);
 }
 
-static void on_forward_refused(void *owner, uint64_t member, uint64_t request_id,
+static void on_forward_refused(void *owner, uint64_t member, uint64_t request_id, uint64_t term,
                                enum peer_refusal why)
 {
     struct peer_rig_node *n = owner;
     cr_assert_neq(member, n->id);
     n->forwards_refused++;
+    n->forward_term = term;
     n->forward_id = request_id;
     n->forward_why = why;
 }

@@ -343,10 +343,11 @@ Test(peer_codec, refused_forwards_come_back)
 {
     static const enum peer_refusal whys[] = { PEER_REFUSED_NOT_LEADER, PEER_REFUSED_BUSY };
     for (size_t i = 0; i < 2; i++) {
-        struct peer_out *out = peer_encode_forward_refused(7, whys[i]);
+        struct peer_out *out = peer_encode_forward_refused(7, 3, whys[i]);
         struct received r = receive(out);
         enum peer_refusal why;
         cr_assert_eq(r.message->forward_refused->request_id, 7);
+        cr_assert_eq(r.message->forward_refused->term, 3);
         cr_assert(peer_decode_forward_refused(r.message->forward_refused, &why));
         cr_assert_eq(why, whys[i]);
         r.message->forward_refused->reason = 77;
@@ -448,6 +449,6 @@ Test(peer_codec, no_bytes_can_hurt_the_decoders)
     torture(peer_encode_hello(&hello, "go away", false), &prng);
     struct peer_forward forward = { 1, 3, 2, slice_of_text("root"), slice_of_text("put a b") };
     torture(peer_encode_forward(&forward, FRAME_MAX), &prng);
-    torture(peer_encode_forward_refused(7, PEER_REFUSED_BUSY), &prng);
+    torture(peer_encode_forward_refused(7, 3, PEER_REFUSED_BUSY), &prng);
     block_unref(entries.block);
 }

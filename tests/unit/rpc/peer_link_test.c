@@ -108,13 +108,14 @@ Test(peer_link, the_other_kinds_arrive, .init = pair_up, .fini = rig_done)
     peer_net_send_formation(a->net, b->id, slice_of(formation, sizeof formation));
     struct peer_forward forward = { 5, 3, 6, slice_of_text("root"), slice_of_text("put") };
     cr_assert(peer_net_send_forward(a->net, b->id, &forward));
-    peer_net_send_forward_refused(a->net, b->id, 9, PEER_REFUSED_BUSY);
+    peer_net_send_forward_refused(a->net, b->id, 9, 4, PEER_REFUSED_BUSY);
     peer_rig_run(&rig, all_kinds_came);
     cr_assert_eq(b->formation_bytes, sizeof formation);
     cr_assert_arr_eq(b->formation, formation, sizeof formation);
     cr_assert_str_eq(b->forward_command, "put");
     cr_assert_eq(b->forward_id, 9);
     cr_assert_eq(b->forward_why, PEER_REFUSED_BUSY);
+    cr_assert_eq(b->forward_term, 4);
 }
 
 Test(peer_link, nothing_is_queued_while_the_link_is_down)
