@@ -82,6 +82,8 @@ void node_turn_end(struct node *node)
     peer_net_flush(node->peers);
     announce_when_serving(node);
     forget_lost_leader(node);
+    if (kv_trim(node->kv))
+        node_want_turn(node); /* a chunk a turn (I10) */
 }
 
 /* ---- for services ---- */

@@ -63,6 +63,8 @@ struct node_flush {
     struct arena membership;    /* encoded */
 };
 
+struct node_batch; /* node_propose.c */
+
 struct node {
     struct node_options options;
     struct io *io;
@@ -85,7 +87,10 @@ struct node {
 
     struct requests requests;
     struct reads reads;
-    struct list forwarded; /* struct node_forwarded */
+    struct node_batch *batch;      /* under construction; NULL before node_propose_open */
+    struct node_batch *noop_batch; /* a step within the other's may need it */
+    struct arena check;            /* of one forwarded command */
+    struct list forwarded;         /* struct node_forwarded */
     size_t forwarded_bytes;
     struct list compaction_waits; /* struct node_wait */
     struct request publish;       /* our own name and URLs */
@@ -133,12 +138,13 @@ enum exit_code node_raft_open(struct node *node, const struct store_state *state
                               struct journal_recovery *recovery, char *detail);
 
 /* node_propose.c */
+bool node_propose_open(struct node *node); /* false without memory */
+void node_propose_done(struct node *node);
 void node_propose_noop(struct node *node);
 void node_propose_gathered(struct node *node);
 void node_on_forward(void *owner, uint64_t member, const struct peer_forward *forward);
 void node_on_forward_refused(void *owner, uint64_t member,
                              const struct peer_forward_refused *refused);
-void node_forwarded_drop(struct node *node);
 
 /* node_persist.c */
 enum exit_code node_persist_open(struct node *node);

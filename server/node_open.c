@@ -304,7 +304,7 @@ static struct node *node_new(const struct node_options *options)
 
 static enum exit_code node_start(struct node *node, char *detail)
 {
-    if (node_persist_open(node) != EXIT_CODE_OK)
+    if (node_persist_open(node) != EXIT_CODE_OK || !node_propose_open(node))
         return detail_set(detail, EXIT_CODE_FAILURE, "cannot start", "", "out of memory");
     enum exit_code code = open_directory(node, detail);
     if (code == EXIT_CODE_OK)
@@ -340,7 +340,7 @@ void node_free(struct node *node)
     store_close(node->store);
     membership_done(&node->membership);
     requests_done(&node->requests);
-    node_forwarded_drop(node);
+    node_propose_done(node);
     node_persist_done(node);
     arena_done(&node->publish_arena);
     io_timer_cancel(node->io, &node->raft_timer);

@@ -193,7 +193,7 @@ Test(check, a_full_arena_makes_the_request_too_large)
 {
     make_txn *txn = TXN();
     for (int i = 0; i < OPS_MAX; i++) {
-        static char keys[OPS_MAX][8];
+        static char keys[OPS_MAX][16];
         snprintf(keys[i], sizeof keys[i], "k%d", i);
         THEN(txn, PUT(keys[i]));
     }
@@ -362,16 +362,16 @@ Test(check, a_large_transaction_takes_memory_by_its_size)
     for (int g = 0; g < GROUPS; g++) {
         make_txn *group = TXN();
         for (int i = 0; i < LEAVES; i++) {
-            char *key = arena_alloc(&arena, 16);
-            snprintf(key, 16, "%d/%d", g, i);
+            char *key = arena_alloc(&arena, 32);
+            snprintf(key, 32, "%d/%d", g, i);
             THEN(group, PUT(key));
         }
         THEN(txn, make_op_txn(&arena, group));
     }
     for (int i = 0; i < 100; i++) {
         make_txn *outer = TXN();
-        char *key = arena_alloc(&arena, 16);
-        snprintf(key, 16, "outer%d", i);
+        char *key = arena_alloc(&arena, 32);
+        snprintf(key, 32, "outer%d", i);
         THEN(outer, PUT(key));
         THEN(outer, make_op_txn(&arena, txn));
         txn = outer;

@@ -42,8 +42,8 @@ static int64_t del(const char *key, const char *end)
 
 static const char *numbered_key(struct machine_rig *r, int i)
 {
-    char *key = arena_alloc(&r->arena, 16);
-    snprintf(key, 16, "k%05d", i);
+    char *key = arena_alloc(&r->arena, 32);
+    snprintf(key, 32, "k%05d", i);
     return key;
 }
 
