@@ -9,14 +9,16 @@ VERSION := 0.1.0
 
 ifdef SAN
 B       := build/san
+# With sanitizers gcc sees less of the values that bound a text, and warns where there is nothing.
 OPT     := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+NOWARN  := -Wno-format-truncation
 else
 B       := build
 OPT     := -O2 -g
 endif
 
 WARN    := -Wall -Wextra -Wconversion -Wsign-conversion -Wshadow -Wswitch-enum -Wstrict-prototypes \
-           -Wmissing-prototypes -Wjump-misses-init -Wvla -Werror
+           -Wmissing-prototypes -Wjump-misses-init -Wvla -Werror $(NOWARN)
 CPPFLAGS := -D_GNU_SOURCE -DHOLDFAST_VERSION='"$(VERSION)"' -I. -I$(B)/gen
 CFLAGS  := -std=gnu17 $(OPT) -fstack-protector-strong -pthread $(WARN)
 LDFLAGS := $(OPT) -pthread

@@ -308,6 +308,7 @@ static struct grpc_options grpc_options_of(struct daemon *d)
                                 : STREAMS_MAX,
         .message_bytes_max = (uint32_t)o->max_request_bytes + GRPC_OVERHEAD_BYTES,
         .request_bytes_max = REQUESTS_BYTES_MAX,
+        .request_bytes_full = etcd_error_text(ETCD_E_TOO_MANY_REQUESTS),
         .connection_out_bytes_max = CONNECTION_OUT_BYTES_MAX,
         .write_stall_ms = WRITE_STALL_MS,
         .keepalive_min_ms = (uint32_t)o->keepalive_min_ms,
