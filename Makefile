@@ -52,7 +52,8 @@ SUPPORT_O := $(SUPPORT_C:%.c=$(B)/obj/%.o)
 
 .SECONDARY:
 .DELETE_ON_ERROR:
-.PHONY: all help deps unit unit-bin test lint demo cluster format clean
+
+.PHONY: perf-writes all help deps unit unit-bin test lint demo cluster format clean
 
 all: deps
 	@$(MAKE) --no-print-directory binaries
@@ -64,10 +65,13 @@ help:
 	@echo 'make demo      three nodes, kill -9 of the leader under load, the story of it'
 	@echo 'make cluster   three nodes on loopback until Ctrl-C'
 	@echo 'make test      everything that CI checks but lint'
+	@echo 'make crash-loop ROUNDS=100 NODES=3   kill -9 of all at once under load, again and again'
 	@echo 'make lint      structure, purity, banned calls, formatting'
 	@echo 'make unit      unit tests alone (SAN=1: with sanitizers)'
 	@echo 'make all       build/holdfastd and build/holdfastctl'
 	@echo 'make deps      install the Debian packages that are missing'
+	@echo 'make format    clang-format over all sources'
+	@echo 'make clean     remove build/'
 
 deps:
 	@tools/deps
@@ -110,9 +114,21 @@ $(B)/tests/unit/tools/%_test: $(B)/obj/tests/unit/tools/%_test.o $(SUPPORT_O) \
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lcriterion
 
+# What the end-to-end tests load the nodes with.
+$(B)/tests/e2e/writers: $(B)/obj/tests/e2e/writers.o $(CLIENT_O) $(LIB)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
+$(B)/tests/perf/%: $(B)/obj/tests/perf/%.o $(CLIENT_O) $(LIB)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
 # ---- checks ----
 
 unit-bin: $(UNIT)
+
+.PHONY: e2e-bin
+e2e-bin: binaries $(B)/tests/e2e/writers
 
 unit: deps
 	@$(MAKE) --no-print-directory unit-bin
@@ -135,8 +151,23 @@ cluster: all
 	@$(MAKE) --no-print-directory $(B)/holdfast-demo
 	@$(B)/holdfast-demo --cluster
 
+# ROUNDS of kill -9 of all NODES at once under load, each followed by a check of everything.
+ROUNDS := 100
+NODES  := 3
+SEED   := 1
+.PHONY: crash-loop
+crash-loop: deps
+	@$(MAKE) --no-print-directory e2e-bin
+	@HOLDFAST_BUILD=$(B) $(PYTHON) tests/e2e/crash_loop.py $(ROUNDS) $(NODES) $(SEED)
+
+# Latency and throughput of writes beside the machine's limit and etcd, in one run.
+perf-writes: all
+	@$(MAKE) --no-print-directory $(B)/tests/perf/limit $(B)/tests/perf/put_latency
+	@tests/perf/writes $(B)
+
 clean:
 	rm -rf build
 
 -include $(LIB_O:.o=.d) $(CTL_O:.o=.d) $(DEMO_O:.o=.d) $(CLIENT_O:.o=.d) $(SUPPORT_O:.o=.d) \
-	$(UNIT_C:%.c=$(B)/obj/%.d) $(B)/obj/server/main.d
+	$(UNIT_C:%.c=$(B)/obj/%.d) $(B)/obj/server/main.d \
+	$(B)/obj/tests/e2e/writers.d

@@ -59,7 +59,8 @@ struct io_job {
 
 enum io_open_flags {
     IO_OPEN_CREATE = 1, /* make it when missing */
-    IO_OPEN_DIRECT = 2, /* bypass the page cache: buffers, offsets and sizes in IO_ALIGN_BYTES */
+    IO_OPEN_DIRECT = 2, /* bypass the page cache, where the file system can: buffers, offsets and
+                           sizes in IO_ALIGN_BYTES */
 };
 
 enum io_write_flags {

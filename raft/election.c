@@ -244,6 +244,13 @@ void raft_on_election_tick(struct raft *r)
         campaign(r);
 }
 
+void raft_on_started(struct raft *r)
+{
+    bool knows_nobody = r->role == RAFT_FOLLOWER && r->leader == 0 && r->leader_heard_ms == 0;
+    if (knows_nobody && r->options.pre_vote && raft_is_promotable(r))
+        campaign(r);
+}
+
 void raft_on_leader_dead(struct raft *r)
 {
     if (r->leader == 0 || r->role == RAFT_LEADER)

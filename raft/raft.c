@@ -81,6 +81,7 @@ static enum raft_err check(const struct raft *r, const struct raft_event *event)
     case RAFT_EV_TICK:
     case RAFT_EV_READ:
     case RAFT_EV_LINK:
+    case RAFT_EV_STARTED:
     case RAFT_EV_LEADER_DEAD:
         return RAFT_OK;
     }
@@ -158,6 +159,9 @@ static void dispatch(struct raft *r, const struct raft_event *event)
         return;
     case RAFT_EV_LINK:
         on_link(r, event->link.member, event->link.up);
+        return;
+    case RAFT_EV_STARTED:
+        raft_on_started(r);
         return;
     case RAFT_EV_LEADER_DEAD:
         raft_on_leader_dead(r);

@@ -137,6 +137,9 @@ enum raft_event_type {
     RAFT_EV_FETCHED,     /* answers ready.fetches: entries that had left memory. RAFT_E_MESSAGE:
                             they are not the log's, the log store is damaged */
     RAFT_EV_LINK,        /* the link to a member came up or went down */
+    RAFT_EV_STARTED,     /* this member has just started and met a quorum: it need not wait out an
+                            election timeout. Without pre-vote, or once it has heard of a leader,
+                            nothing happens; and who has a leader refuses it, so it disturbs none. */
     RAFT_EV_LEADER_DEAD, /* the leader's process has died: its port refuses, or another
                             incarnation answers. Never a mere reset. Clears stickiness. */
 };
@@ -188,7 +191,9 @@ struct raft_read_result {
 };
 
 /* Entries for a member that have left memory: read them from the log store by a job, then
- * RAFT_EV_FETCHED. At most one a member is out at a time. */
+ * RAFT_EV_FETCHED. At most one a member is out at a time. A member that needs what the log store
+ * no longer has gets heartbeats alone, and a probe once an election timeout: it may have been
+ * restored. */
 struct raft_fetch {
     uint64_t member;
     uint64_t first_index;
@@ -238,7 +243,8 @@ struct raft_options {
     bool pre_vote;
 };
 
-/* What was persisted. Entries above log_start follow by raft_restore_entry. */
+/* What was persisted. Entries above `flushed` follow by raft_restore_entry. Of more term starts
+ * than window_entries_max + 1024 the oldest are forgotten: the log begins later then. */
 struct raft_start {
     struct raft_hard_state hard;
     struct raft_config config;

@@ -166,6 +166,7 @@ void raft_on_message(struct raft *r, const struct raft_msg *msg);
 void raft_become_follower(struct raft *r, uint64_t term, uint64_t leader);
 uint64_t raft_election_deadline_ms(const struct raft *r);
 void raft_on_election_tick(struct raft *r);
+void raft_on_started(struct raft *r);
 void raft_on_leader_dead(struct raft *r);
 void raft_election_on_durable(struct raft *r);
 void raft_election_on_link_up(struct raft *r, struct raft_progress *member);

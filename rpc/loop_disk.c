@@ -20,9 +20,12 @@ static int open_again(int dir_fd, const char *name, int flags)
 int loop_file_open(struct io *io, int dir_fd, const char *name, enum io_open_flags flags)
 {
     (void)io;
-    return open_again(dir_fd, name,
-                      O_RDWR | (flags & IO_OPEN_CREATE ? O_CREAT : 0) |
-                          (flags & IO_OPEN_DIRECT ? O_DIRECT : 0));
+    int mode = O_RDWR | (flags & IO_OPEN_CREATE ? O_CREAT : 0);
+    int fd = -EINVAL;
+    if (flags & IO_OPEN_DIRECT)
+        fd = open_again(dir_fd, name, mode | O_DIRECT);
+    /* Not every file system can (FUSE, older tmpfs): then through the cache. */
+    return fd == -EINVAL ? open_again(dir_fd, name, mode) : fd;
 }
 
 int64_t loop_file_size(struct io *io, int fd)

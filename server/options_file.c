@@ -25,12 +25,15 @@ static char *trim(char *text)
     return text;
 }
 
-/* Takes quotes off, or a comment behind a plain value. */
+/* Takes quotes off, and a comment behind the value; NULL: a quote has no other, or more follows. */
 static char *plain_value(char *value)
 {
-    size_t size = strlen(value);
-    if (size >= 2 && (value[0] == '"' || value[0] == '\'') && value[size - 1] == value[0]) {
-        value[size - 1] = '\0';
+    if (value[0] == '"' || value[0] == '\'') {
+        char *end = strchr(value + 1, value[0]);
+        const char *rest = end ? end + 1 + strspn(end + 1, " \t") : "?";
+        if (rest[0] != '\0' && rest[0] != '#')
+            return NULL;
+        *end = '\0';
         return value + 1;
     }
     char *comment = strstr(value, " #");
@@ -58,7 +61,15 @@ static bool read_line(struct options *o, char *text, const char *path, unsigned 
                  options_flag_nearest(content, strlen(content)));
         return line_error(detail, path, line, why);
     }
-    return options_set(o, flag, plain_value(trim(colon + 1)), "the configuration file's ", detail);
+    const char *value = plain_value(trim(colon + 1));
+    if (!value)
+        return line_error(detail, path, line, "quotes that do not enclose the whole value");
+    return options_set(o, flag, value, "the configuration file's ", detail);
+}
+
+static bool line_is_whole(const char *text, FILE *file)
+{
+    return strlen(text) < LINE_BYTES_MAX - 1 || text[LINE_BYTES_MAX - 2] == '\n' || feof(file);
 }
 
 bool options_read_file(struct options *o, const char *path, char *detail)
@@ -72,7 +83,8 @@ bool options_read_file(struct options *o, const char *path, char *detail)
     char text[LINE_BYTES_MAX];
     bool ok = true;
     for (unsigned line = 1; ok && fgets(text, sizeof text, file); line++)
-        ok = read_line(o, text, path, line, detail);
+        ok = line_is_whole(text, file) ? read_line(o, text, path, line, detail)
+                                       : line_error(detail, path, line, "a line that is too long");
     if (ok && ferror(file)) {
         snprintf(detail, OPTIONS_DETAIL_BYTES, "cannot read the configuration file %s", path);
         ok = false;

@@ -323,6 +323,24 @@ Test(raft_follower, learner_never_campaigns)
     rig_close(&rig);
 }
 
+/* ---- the start ---- */
+
+Test(raft_follower, started_asks_at_once_unless_it_heard_of_a_leader)
+{
+    struct rig rig = open_rig("", 0);
+    rig_step(&rig, (struct raft_event){ .type = RAFT_EV_STARTED });
+    cr_assert_eq(raft_status(rig.raft).role, RAFT_PRE_CANDIDATE);
+    cr_assert_not(rig_message(&rig, RAFT_MSG_VOTE, 3)->vote.leader_is_dead);
+    rig_close(&rig);
+
+    rig = open_rig("", 0);
+    receive_heartbeat(&rig, 2, 1);
+    rig_step(&rig, (struct raft_event){ .type = RAFT_EV_STARTED });
+    cr_assert_eq(raft_status(rig.raft).role, RAFT_FOLLOWER);
+    cr_assert_eq(raft_status(rig.raft).leader, 2);
+    rig_close(&rig);
+}
+
 /* ---- the leader is dead ---- */
 
 Test(raft_follower, last_words_do_not_bring_a_dead_leader_back)

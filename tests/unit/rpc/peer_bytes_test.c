@@ -271,9 +271,29 @@ Test(peer_bytes, the_newest_connection_is_the_member, .init = pair_up, .fini = p
     peer_rig_run(&rig, b_has_a_death);
     peer_rig_raw_wait_end(&second);
     cr_assert_eq(bad(), 0);
+    cr_assert_eq(peer_net_counters(b->net)->connections_silent, 0, "closed, not timed out");
     peer_rig_raw_close(&first);
     peer_rig_raw_close(&second);
     peer_rig_raw_close(&restarted);
+}
+
+/* The same when it is our own dialled connection that meets the new process. */
+Test(peer_bytes, an_answer_of_another_process_ends_the_old_connection, .init = pair_up,
+     .fini = pair_done)
+{
+    struct peer_rig_node *c = &rig.nodes[2];
+    const char *nowhere = "http://127.0.0.1:1";
+    stranger_known();
+    struct peer_rig_raw old;
+    raw_up(&old);
+    peer_rig_node_open(c, 9);
+    cr_assert_eq(peer_net_add(c->net, b->id, &nowhere, 1), PEER_OK);
+    peer_rig_add(b, c); /* where member 3 really is */
+    peer_rig_raw_wait_end(&old);
+    cr_assert_eq(b->deaths, 1);
+    cr_assert_eq(peer_net_counters(b->net)->connections_silent, 0, "closed, not timed out");
+    cr_assert(peer_net_is_up(b->net, c->id));
+    peer_rig_raw_close(&old);
 }
 
 enum { CROWD = 40 };

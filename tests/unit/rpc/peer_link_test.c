@@ -106,9 +106,10 @@ Test(peer_link, the_other_kinds_arrive, .init = pair_up, .fini = rig_done)
 {
     static const uint8_t formation[] = { 8, 1 };
     peer_net_send_formation(a->net, b->id, slice_of(formation, sizeof formation));
-    struct peer_forward forward = { 5, 6, slice_of_text("root"), slice_of_text("put") };
+    struct peer_forward forward = { 5, 3, 6, slice_of_text("root"), slice_of_text("put") };
     cr_assert(peer_net_send_forward(a->net, b->id, &forward));
-    peer_net_send_forward_refused(a->net, b->id, 9, PEER_REFUSED_BUSY);
+    struct peer_forward_refused refused = { 9, 3, PEER_REFUSED_BUSY };
+    peer_net_send_forward_refused(a->net, b->id, &refused);
     peer_rig_run(&rig, all_kinds_came);
     cr_assert_eq(b->formation_bytes, sizeof formation);
     cr_assert_arr_eq(b->formation, formation, sizeof formation);
@@ -272,11 +273,19 @@ static bool a_is_up_again(struct peer_rig *r)
     return a->links_up >= 2 && peer_net_is_up(a->net, b->id);
 }
 
+static bool a_failed_five_times(struct peer_rig *r)
+{
+    (void)r;
+    return peer_net_counters(a->net)->dials_failed >= 5;
+}
+
 Test(peer_link, a_refused_dial_after_a_lost_link_is_a_death, .init = pair_up, .fini = rig_done)
 {
     peer_rig_node_close(b);
     peer_rig_run(&rig, b_is_dead_to_a);
     cr_assert_eq(a->links_down, 1);
+    peer_rig_run(&rig, a_failed_five_times);
+    cr_assert_eq(a->deaths, 1, "told once, not at each refused dial");
     peer_rig_node_open(b, 3);
     peer_rig_add(b, a);
     peer_rig_run(&rig, a_is_up_again);

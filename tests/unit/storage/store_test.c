@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -289,25 +290,52 @@ Test(store, says_which_directory_cannot_be_made)
     cr_assert_not_null(strstr(rig.detail, "No such file"), "%s", rig.detail);
 }
 
-/* A reader of a process that was killed pins free pages for ever. */
-Test(store, clears_readers_of_the_dead)
+/* A child that has the store open, with a reader or without, and says so; then it waits for its
+ * end, which is no later than this test's. */
+static pid_t child_open(bool reads)
 {
-    store_make();
+    int pipe_fds[2];
+    cr_assert_eq(pipe(pipe_fds), 0);
     pid_t child = fork();
     if (child == 0) {
         MDB_txn *txn;
-        if (store_rig_open(&rig) != STORE_OK ||
-            mdb_txn_begin(store_handles(rig.store).env, NULL, MDB_RDONLY, &txn) != 0)
+        if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || store_rig_open(&rig) != STORE_OK)
             _exit(1);
-        raise(SIGKILL);
+        if (reads && mdb_txn_begin(store_handles(rig.store).env, NULL, MDB_RDONLY, &txn) != 0)
+            _exit(2);
+        if (write(pipe_fds[1], "", 1) != 1)
+            _exit(3);
+        for (;;)
+            pause();
     }
+    char byte;
+    close(pipe_fds[1]);
+    cr_assert_eq(read(pipe_fds[0], &byte, 1), 1);
+    close(pipe_fds[0]);
+    return child;
+}
+
+static void child_kill(pid_t child)
+{
     int status;
+    cr_assert_eq(kill(child, SIGKILL), 0);
     cr_assert_eq(waitpid(child, &status, 0), child);
     cr_assert(WIFSIGNALED(status));
+}
+
+/* A reader of a process that was killed pins free pages for ever. While some other process (a
+ * tool that inspects) has the environment open, LMDB itself does not forget it. */
+Test(store, clears_readers_of_the_dead)
+{
+    store_make();
+    pid_t inspecting = child_open(false);
+    pid_t reading = child_open(true);
+    child_kill(reading);
     cr_assert_eq(store_rig_open(&rig), STORE_OK);
     int dead;
     cr_assert_eq(mdb_reader_check(store_handles(rig.store).env, &dead), 0);
     cr_assert_eq(dead, 0, "none is left to clear");
+    child_kill(inspecting);
 }
 
 Test(store, knows_its_size)
