@@ -47,6 +47,17 @@ enum machine_err machine_check_put(struct machine_write *w, const Etcdserverpb__
     return err;
 }
 
+/* A record as a reply keeps it: the view may end before the reply leaves, and a value of several
+ * chunks was put together in the scratch arena, so the bytes are copied. */
+static Mvccpb__KeyValue *key_value_kept(struct arena *arena, const struct kv_record *record)
+{
+    struct kv_record copy = *record;
+    if (!arena_copy(arena, record->key, &copy.key) ||
+        !arena_copy(arena, record->value, &copy.value))
+        return NULL;
+    return range_key_value(arena, &copy);
+}
+
 static Etcdserverpb__PutResponse *put_response(const struct machine_write *w, struct arena *arena,
                                                const struct kv_record *prev)
 {
@@ -58,7 +69,7 @@ static Etcdserverpb__PutResponse *put_response(const struct machine_write *w, st
     if (!response->header)
         return NULL;
     if (prev) {
-        response->prev_kv = range_key_value(arena, prev);
+        response->prev_kv = key_value_kept(arena, prev);
         if (!response->prev_kv)
             return NULL;
     }
@@ -105,12 +116,7 @@ static bool keep_prev(struct machine_delete *slice, struct arena *arena,
         slice->prev_kvs = grown;
         slice->prev_capacity = capacity;
     }
-    /* The view may end before the reply leaves, so the bytes are copied. */
-    struct kv_record copy = *record;
-    if (!arena_copy(arena, record->key, &copy.key) ||
-        !arena_copy(arena, record->value, &copy.value))
-        return false;
-    slice->prev_kvs[count] = range_key_value(arena, &copy);
+    slice->prev_kvs[count] = key_value_kept(arena, record);
     return slice->prev_kvs[count] != NULL;
 }
 

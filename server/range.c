@@ -187,6 +187,10 @@ static enum range_outcome gather_point(struct range_context *c, struct gathering
     g->total = 1;
     if (r->count_only || !request_takes(r, &record))
         return RANGE_DONE;
+    /* Without its value, a record may borrow the request's key, which the reply outlives: what a
+     * transaction was unpacked into is used again before its reply leaves. */
+    if (!want_value && !arena_copy(c->arena, record.key, &record.key))
+        return RANGE_TOO_LARGE;
     Mvccpb__KeyValue *kv = range_key_value(c->arena, &record);
     return kv && gathering_add(g, c->arena, kv) ? RANGE_DONE : RANGE_TOO_LARGE;
 }

@@ -49,7 +49,7 @@ def test_nothing_but_nesting(client):
     assert raw(client, "/etcdserverpb.KV/Txn", nested(100)) == ("OK", "")
     assert raw(client, "/etcdserverpb.KV/Txn", nested(140)) == (
         "INVALID_ARGUMENT", "etcdserver: too many operations in txn request")
-    for levels in [160, 20000, 150000]:
+    for levels in [200, 20000, 150000]:
         code, _ = raw(client, "/etcdserverpb.KV/Txn", nested(levels))
         assert code == "INTERNAL"
     assert client.put(b"k").header.revision > 1

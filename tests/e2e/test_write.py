@@ -1,8 +1,11 @@
 """Put, DeleteRange and Txn, and the revisions that their headers tell."""
 
+import random
+
 import pytest
 
-from rpc import Compare, Delete, Put, Range, Txn, op, prefix_end, txn
+from cluster import Cluster
+from rpc import Client, Compare, Delete, Put, Range, Txn, op, prefix_end, txn
 
 EQUAL, GREATER, LESS, NOT_EQUAL = range(4)
 NO_KEY = ("INVALID_ARGUMENT", "etcdserver: key not found")
@@ -205,3 +208,30 @@ def test_nesting_counts_as_operations(client, prefix):
     for _ in range(90):
         request = Txn(success=[op(request)])
     assert client.refused(request) == TOO_MANY
+
+
+@pytest.mark.sanitized
+@pytest.mark.parametrize("value_bytes", [3, 1 << 20])
+def test_replies_from_the_store(value_bytes):
+    """What a write tells about older records must be theirs when those are on disk already, and a
+    large one there is in pieces."""
+    value = random.Random(1).randbytes(value_bytes)
+    keys = [b"k" * size for size in [1, 300, 800]]
+    with Cluster(1) as cluster:
+        cluster.start()
+        with Client(cluster.nodes[0].endpoint) as client:
+            for key in keys:
+                client.put(key, value)
+        cluster.nodes[0].stop()
+        cluster.start()
+        with Client(cluster.nodes[0].endpoint) as client:
+            for key in keys:
+                reply = client.send(txn(success=[
+                    Put(key=b"other"), Range(key=key, keys_only=True), Range(key=key),
+                    Put(key=key, value=b"new", prev_kv=True)]))
+                ranges = [reply.responses[i].response_range.kvs[0] for i in [1, 2]]
+                previous = reply.responses[3].response_put.prev_kv
+                assert [kv.key for kv in ranges] == [key] * 2
+                assert [kv.value for kv in ranges] == [b"", value]
+                assert (previous.key, previous.value) == (key, value)
+                assert client.put(key, ignore_value=True, prev_kv=True).prev_kv.value == b"new"
