@@ -58,7 +58,7 @@ SUPPORT_O := $(SUPPORT_C:%.c=$(B)/obj/%.o)
 .PHONY: perf-writes all help deps unit unit-bin test lint demo cluster format clean
 
 all: deps
-	@$(MAKE) --no-print-directory binaries
+	@$(MAKE) --no-print-directory -j$$(nproc) binaries
 
 .PHONY: binaries
 binaries: $(B)/holdfastd $(B)/holdfastctl
