@@ -62,6 +62,7 @@ all: deps
 
 .PHONY: binaries
 binaries: $(B)/holdfastd $(B)/holdfastctl
+	@:
 
 help:
 	@echo 'make demo      three nodes, kill -9 of the leader under load, the story of it'
