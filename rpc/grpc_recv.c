@@ -90,15 +90,17 @@ static void in_release(struct grpc_call *call)
 /* Everything but the memory that the next call may use. */
 static void call_clear(struct grpc_call *call)
 {
-    struct grpc_call kept = *call;
-    in_release(&kept);
-    arena_reset(&kept.arena);
-    *call = (struct grpc_call){
-        .stream = { .out = kept.stream.out },
-        .server = kept.server,
-        .arena = kept.arena,
-        .in = { .data = kept.in.data, .capacity = kept.in.capacity },
-    };
+    struct grpc_server *server = call->server;
+    struct http2_out out = call->stream.out;
+    struct arena arena = call->arena;
+    in_release(call);
+    struct grpc_in in = call->in;
+    memset(call, 0, sizeof *call);
+    call->server = server;
+    call->stream.out = out;
+    call->in = in;
+    call->arena = arena;
+    arena_reset(&call->arena);
     list_init(&call->link);
     list_init(&call->stream.link);
     timer_init(&call->timer, grpc_call_on_deadline, call);
@@ -124,12 +126,8 @@ static void on_closed(struct http2_stream *s)
 
 /* ---- headers ---- */
 
-static bool is(struct slice a, const char *text, size_t size)
-{
-    return a.size == size && memcmp(a.data, text, size) == 0;
-}
-
-#define IS(a, text) is(a, text, sizeof(text) - 1)
+/* A macro, so that the compiler knows the size and compares words. */
+#define IS(a, text) ((a).size == sizeof(text) - 1 && memcmp((a).data, text, sizeof(text) - 1) == 0)
 
 static const struct grpc_method *method_find(const struct grpc_server *server, struct slice path)
 {
@@ -177,26 +175,38 @@ static void on_timeout(struct grpc_call *call, struct slice value)
         call->timeout_is_bad = true;
 }
 
+/* By size first: most headers of most requests are none of ours. */
 static bool on_header(struct http2_stream *s, struct slice name, struct slice value)
 {
     struct grpc_call *call = call_of(s);
-    if (IS(name, ":path"))
-        return on_path(call, value);
-    if (IS(name, ":method"))
-        return IS(value, "POST") || arena_copy(&call->arena, value, &call->http_method);
-    if (IS(name, "content-type"))
-        return on_content_type(call, value);
-    if (IS(name, "grpc-timeout"))
-        on_timeout(call, value);
-    else if (IS(name, "grpc-encoding"))
-        return IS(value, "identity") || arena_copy(&call->arena, value, &call->encoding);
-    else if (IS(name, "token"))
-        return on_token(call, value, true);
-    else if (IS(name, "authorization"))
-        return on_token(call, value, false);
-    else if (IS(name, "hasleader"))
-        call->metadata.has_leader = IS(value, "true");
-    return true;
+    switch (name.size) {
+    case sizeof ":path" - 1:
+        if (IS(name, ":path"))
+            return on_path(call, value);
+        return !IS(name, "token") || on_token(call, value, true);
+    case sizeof ":method" - 1:
+        if (IS(name, ":method") && !IS(value, "POST"))
+            return arena_copy(&call->arena, value, &call->http_method);
+        return true;
+    case sizeof "hasleader" - 1:
+        if (IS(name, "hasleader"))
+            call->metadata.has_leader = IS(value, "true");
+        return true;
+    case sizeof "content-type" - 1:
+        if (IS(name, "content-type"))
+            return on_content_type(call, value);
+        if (IS(name, "grpc-timeout"))
+            on_timeout(call, value);
+        return true;
+    case sizeof "grpc-encoding" - 1:
+        if (IS(name, "authorization"))
+            return on_token(call, value, false);
+        if (IS(name, "grpc-encoding") && !IS(value, "identity"))
+            return arena_copy(&call->arena, value, &call->encoding);
+        return true;
+    default:
+        return true;
+    }
 }
 
 static bool service_is_known(const struct grpc_server *server, struct slice service)

@@ -327,10 +327,10 @@ static bool dispatch_forward(struct peer_conn *c, const Holdfastpb__Forward *pb,
 static bool dispatch_forward_refused(struct peer_conn *c, const Holdfastpb__ForwardRefused *pb)
 {
     const struct peer_handlers *h = &c->net->options.handlers;
-    enum peer_refusal why;
-    if (!peer_decode_forward_refused(pb, &why))
+    struct peer_forward_refused refused;
+    if (!peer_decode_forward_refused(pb, &refused))
         return false;
-    h->on_forward_refused(h->owner, c->member->id, pb->request_id, why);
+    h->on_forward_refused(h->owner, c->member->id, &refused);
     return true;
 }
 
@@ -401,12 +401,12 @@ bool peer_net_send_forward(struct peer_net *net, uint64_t member,
     return c && peer_conn_queue(c, peer_encode_forward(forward, net->options.frame_bytes_max));
 }
 
-void peer_net_send_forward_refused(struct peer_net *net, uint64_t member, uint64_t request_id,
-                                   enum peer_refusal why)
+void peer_net_send_forward_refused(struct peer_net *net, uint64_t member,
+                                   const struct peer_forward_refused *refused)
 {
     struct peer_conn *c = conn_to(net, member);
     if (c)
-        IGNORE(peer_conn_queue(c, peer_encode_forward_refused(request_id, why)),
+        IGNORE(peer_conn_queue(c, peer_encode_forward_refused(refused)),
                "counted; the client's deadline passes instead");
 }
 

@@ -65,6 +65,13 @@ struct peer_forward {
 
 enum peer_refusal { PEER_REFUSED_NOT_LEADER = 1, PEER_REFUSED_BUSY = 2 };
 
+/* The answer to a forward that was not taken: id and term are the forward's. */
+struct peer_forward_refused {
+    uint64_t request_id;
+    uint64_t term;
+    enum peer_refusal why;
+};
+
 struct peer_handlers {
     void *owner;
     /* A member introduces itself on a connection that either side dialled. NULL accepts it; else
@@ -82,8 +89,8 @@ struct peer_handlers {
     /* An encoded holdfastpb.Formation (I7a). */
     void (*on_formation)(void *owner, uint64_t member, struct slice formation);
     void (*on_forward)(void *owner, uint64_t member, const struct peer_forward *forward);
-    void (*on_forward_refused)(void *owner, uint64_t member, uint64_t request_id,
-                               enum peer_refusal why);
+    void (*on_forward_refused)(void *owner, uint64_t member,
+                               const struct peer_forward_refused *refused);
 };
 
 struct peer_options {
@@ -158,8 +165,8 @@ void peer_net_send_formation(struct peer_net *net, uint64_t member, struct slice
 /* False when it could not be queued: the caller tells its client. */
 bool peer_net_send_forward(struct peer_net *net, uint64_t member,
                            const struct peer_forward *forward);
-void peer_net_send_forward_refused(struct peer_net *net, uint64_t member, uint64_t request_id,
-                                   enum peer_refusal why);
+void peer_net_send_forward_refused(struct peer_net *net, uint64_t member,
+                                   const struct peer_forward_refused *refused);
 
 void peer_net_flush(struct peer_net *net);
 

@@ -180,11 +180,12 @@ bool peer_decode_forward(const Holdfastpb__Forward *pb, struct slice attachment,
     return true;
 }
 
-struct peer_out *peer_encode_forward_refused(uint64_t request_id, enum peer_refusal why)
+struct peer_out *peer_encode_forward_refused(const struct peer_forward_refused *refused)
 {
     Holdfastpb__ForwardRefused pb = HOLDFASTPB__FORWARD_REFUSED__INIT;
-    pb.request_id = request_id;
-    switch (why) {
+    pb.request_id = refused->request_id;
+    pb.term = refused->term;
+    switch (refused->why) {
     case PEER_REFUSED_NOT_LEADER:
         pb.reason = HOLDFASTPB__FORWARD_REFUSED__REASON__NOT_LEADER;
         break;
@@ -198,14 +199,17 @@ struct peer_out *peer_encode_forward_refused(uint64_t request_id, enum peer_refu
     return out_of_head(&message);
 }
 
-bool peer_decode_forward_refused(const Holdfastpb__ForwardRefused *pb, enum peer_refusal *ret_why)
+bool peer_decode_forward_refused(const Holdfastpb__ForwardRefused *pb,
+                                 struct peer_forward_refused *ret_refused)
 {
+    struct peer_forward_refused refused = { .request_id = pb->request_id, .term = pb->term };
     if (pb->reason == HOLDFASTPB__FORWARD_REFUSED__REASON__NOT_LEADER)
-        *ret_why = PEER_REFUSED_NOT_LEADER;
+        refused.why = PEER_REFUSED_NOT_LEADER;
     else if (pb->reason == HOLDFASTPB__FORWARD_REFUSED__REASON__BUSY)
-        *ret_why = PEER_REFUSED_BUSY;
+        refused.why = PEER_REFUSED_BUSY;
     else
         return false;
+    *ret_refused = refused;
     return true;
 }
 

@@ -33,7 +33,7 @@ struct peer_out *peer_encode_raft(const struct raft_msg *msg, uint32_t frame_byt
 /* formation: an encoded holdfastpb.Formation; NULL also when it is not one. */
 struct peer_out *peer_encode_formation(struct slice formation);
 struct peer_out *peer_encode_forward(const struct peer_forward *forward, uint32_t frame_bytes_max);
-struct peer_out *peer_encode_forward_refused(uint64_t request_id, enum peer_refusal why);
+struct peer_out *peer_encode_forward_refused(const struct peer_forward_refused *refused);
 
 /* NULL: malformed, or more than the arena takes. */
 Holdfastpb__PeerMessage *peer_decode(struct slice head, struct arena *a);
@@ -48,6 +48,7 @@ bool peer_decode_raft(const Holdfastpb__RaftMessage *pb, struct block *block,
 
 bool peer_decode_forward(const Holdfastpb__Forward *pb, struct slice attachment,
                          struct peer_forward *ret_forward);
-bool peer_decode_forward_refused(const Holdfastpb__ForwardRefused *pb, enum peer_refusal *ret_why);
+bool peer_decode_forward_refused(const Holdfastpb__ForwardRefused *pb,
+                                 struct peer_forward_refused *ret_refused);
 
 #endif

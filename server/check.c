@@ -85,152 +85,184 @@ static enum etcd_error check_txn_shape(const Etcdserverpb__TxnRequest *r, size_t
 
 /* ---- no key twice ---- */
 
-/* A put's key, or a delete's interval. Operations exclude each other when their paths part at the
- * two branches of one transaction; so each carries the branch interval it is in. */
-struct change {
-    struct key_range range;
-    bool is_put;
-    uint32_t order; /* of discovery: branches are runs of it */
+/* A transaction is a tree: a choice has two branches, of which one runs; a branch is a sequence,
+ * all of which runs. Two changes exclude each other when the lowest part that holds both is a
+ * choice. Counters of what is underfoot of the sweep below tell that without looking at pairs. */
+struct part {
+    uint32_t parent; /* PART_NONE: the root */
+    bool is_choice;
+    uint32_t puts;    /* below it, of the key that the sweep is at */
+    uint32_t deletes; /* below it, whose range the sweep is in */
 };
 
-struct change_list {
-    struct change *changes;
-    uint32_t count;
-    uint32_t capacity;
+enum { PART_NONE = UINT32_MAX };
+
+/* In the order in which they count at one key: a range's end is not part of it, a key is. */
+enum edge_kind { EDGE_DELETE_ENDS_BEFORE, EDGE_DELETE_BEGINS, EDGE_PUT, EDGE_DELETE_ENDS_AFTER };
+
+struct edge {
+    struct slice key;
+    uint32_t branch;
+    enum edge_kind kind;
+};
+
+struct changes {
     struct arena *arena;
+    struct part *parts;
+    uint32_t part_count;
+    uint32_t part_capacity;
+    struct edge *edges;
+    uint32_t edge_count;
+    uint32_t edge_capacity;
 };
 
-static bool change_add(struct change_list *l, struct key_range range, bool is_put)
+/* Room for one more item: the list, larger if it must be; NULL when the arena is full. */
+static void *grown(struct arena *arena, void *items, uint32_t count, uint32_t *capacity,
+                   size_t item_bytes)
 {
-    if (l->count == l->capacity) {
-        uint32_t capacity = l->capacity ? l->capacity * 2 : 16;
-        struct change *grown = arena_alloc(l->arena, capacity * sizeof *grown);
-        if (!grown)
-            return false;
-        if (l->count > 0)
-            memcpy(grown, l->changes, l->count * sizeof *grown);
-        l->changes = grown;
-        l->capacity = capacity;
-    }
-    l->changes[l->count] = (struct change){ range, is_put, l->count };
-    l->count++;
+    if (count < *capacity)
+        return items;
+    uint32_t wanted = *capacity ? *capacity * 2 : 16;
+    void *larger = arena_alloc(arena, wanted * item_bytes);
+    if (!larger)
+        return NULL;
+    if (count > 0)
+        memcpy(larger, items, count * item_bytes);
+    *capacity = wanted;
+    return larger;
+}
+
+static bool part_add(struct changes *c, uint32_t parent, bool is_choice, uint32_t *ret_part)
+{
+    struct part *parts = grown(c->arena, c->parts, c->part_count, &c->part_capacity, sizeof *parts);
+    if (!parts)
+        return false;
+    c->parts = parts;
+    *ret_part = c->part_count++;
+    c->parts[*ret_part] = (struct part){ .parent = parent, .is_choice = is_choice };
     return true;
 }
 
-static int change_compare(const void *a, const void *b)
+static bool edge_add(struct changes *c, struct slice key, uint32_t branch, enum edge_kind kind)
 {
-    const struct change *x = a;
-    const struct change *y = b;
-    int order = slice_compare(x->range.start, y->range.start);
-    if (order != 0)
-        return order;
-    return x->order < y->order ? -1 : x->order > y->order;
+    struct edge *edges = grown(c->arena, c->edges, c->edge_count, &c->edge_capacity, sizeof *edges);
+    if (!edges)
+        return false;
+    c->edges = edges;
+    c->edges[c->edge_count++] = (struct edge){ key, branch, kind };
+    return true;
 }
 
-/* Whether [0, split) and [split, count) of the list change a key in common, a pair of deletes
- * excepted: those never write the same key, the second finds it gone. */
-static bool changes_collide(struct change_list *l, uint32_t from, uint32_t split)
+static bool collect_delete(struct changes *c, const Etcdserverpb__DeleteRangeRequest *r,
+                           uint32_t branch)
 {
-    uint32_t count = l->count - from;
-    if (split == from || split == l->count)
-        return false;
-    struct change *sorted = arena_alloc(l->arena, count * sizeof *sorted);
-    if (!sorted)
+    struct key_range range = key_range_of(r->key, r->range_end);
+    if (key_range_is_empty(&range))
         return true;
-    memcpy(sorted, l->changes + from, count * sizeof *sorted);
-    qsort(sorted, count, sizeof *sorted, change_compare);
-    /* Sweep by start: the furthest end so far of each kind and side decides. */
-    const struct change *reach[2][2] = { { NULL, NULL }, { NULL, NULL } };
-    for (uint32_t i = 0; i < count; i++) {
-        const struct change *c = &sorted[i];
-        bool side = c->order >= split;
-        for (int is_put = 0; is_put <= 1; is_put++) {
-            const struct change *other = reach[!side][is_put];
-            if (other && (c->is_put || is_put) && key_range_has(&other->range, c->range.start))
-                return true;
-        }
-        const struct change **mine = &reach[side][c->is_put];
-        if (!*mine || key_range_end_compare(&(*mine)->range, &c->range) < 0)
-            *mine = c;
-    }
-    return false;
-}
-
-static enum etcd_error collect(const Etcdserverpb__TxnRequest *r, struct change_list *l);
-
-static enum etcd_error collect_op(const Etcdserverpb__RequestOp *op, struct change_list *l)
-{
-    bool added = true;
-    if (op->request_case == ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_PUT) {
-        struct slice key = slice_of(op->request_put->key.data, op->request_put->key.len);
-        added = change_add(l, key_range_point(key), true);
-    } else if (op->request_case == ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_DELETE_RANGE) {
-        const Etcdserverpb__DeleteRangeRequest *d = op->request_delete_range;
-        struct key_range range = key_range_of(d->key, d->range_end);
-        if (!key_range_is_empty(&range))
-            added = change_add(l, range, false);
-    } else if (op->request_case == ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_TXN) {
-        return collect(op->request_txn, l);
-    }
-    return added ? ETCD_OK : ETCD_E_REQUEST_TOO_LARGE;
-}
-
-/* Adds one branch's changes, each operation against those before it in the branch. */
-static enum etcd_error collect_branch(Etcdserverpb__RequestOp **ops, size_t count,
-                                      struct change_list *l)
-{
-    uint32_t from = l->count;
-    for (size_t i = 0; i < count; i++) {
-        uint32_t split = l->count;
-        enum etcd_error error = collect_op(ops[i], l);
-        if (error != ETCD_OK)
-            return error;
-        if (ops[i]->request_case == ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_TXN &&
-            changes_collide(l, from, split))
-            return ETCD_E_DUPLICATE_KEY;
-    }
-    return ETCD_OK;
-}
-
-/* Plain puts and deletes of one branch, all against all, in one sort: without this a branch of n
- * operations would sort n times. */
-static bool plain_changes_collide(Etcdserverpb__RequestOp **ops, size_t count, struct arena *arena)
-{
-    struct change_list l = { .arena = arena };
-    for (size_t i = 0; i < count; i++) {
-        if (ops[i]->request_case != ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_TXN &&
-            collect_op(ops[i], &l) != ETCD_OK)
-            return true;
-    }
-    if (l.count < 2)
+    if (!edge_add(c, range.start, branch, EDGE_DELETE_BEGINS))
         return false;
-    qsort(l.changes, l.count, sizeof *l.changes, change_compare);
-    const struct change *put_reach = NULL;
-    const struct change *delete_reach = NULL;
-    for (uint32_t i = 0; i < l.count; i++) {
-        const struct change *c = &l.changes[i];
-        if (put_reach && key_range_has(&put_reach->range, c->range.start))
+    if (range.is_open)
+        return true;
+    return edge_add(c, range.end, branch,
+                    range.is_point ? EDGE_DELETE_ENDS_AFTER : EDGE_DELETE_ENDS_BEFORE);
+}
+
+static bool collect_txn(struct changes *c, const Etcdserverpb__TxnRequest *r, uint32_t parent);
+
+/* False when the arena is full. */
+static bool collect_branch(struct changes *c, Etcdserverpb__RequestOp **ops, size_t count,
+                           uint32_t choice)
+{
+    uint32_t branch;
+    bool added = count == 0 || part_add(c, choice, false, &branch);
+    for (size_t i = 0; i < count && added; i++) {
+        const Etcdserverpb__RequestOp *op = ops[i];
+        if (op->request_case == ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_PUT)
+            added = edge_add(c, slice_of_pb(op->request_put->key), branch, EDGE_PUT);
+        else if (op->request_case == ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_DELETE_RANGE)
+            added = collect_delete(c, op->request_delete_range, branch);
+        else if (op->request_case == ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_TXN)
+            added = collect_txn(c, op->request_txn, branch);
+    }
+    return added;
+}
+
+static bool collect_txn(struct changes *c, const Etcdserverpb__TxnRequest *r, uint32_t parent)
+{
+    uint32_t choice;
+    return part_add(c, parent, true, &choice) &&
+           collect_branch(c, r->success, r->n_success, choice) &&
+           collect_branch(c, r->failure, r->n_failure, choice);
+}
+
+static int edge_compare(const void *a, const void *b)
+{
+    const struct edge *x = a;
+    const struct edge *y = b;
+    int order = slice_compare(x->key, y->key);
+    return order != 0 ? order : (int)x->kind - (int)y->kind;
+}
+
+/* Counts it, or takes it back (a sum modulo 2^32), in all parts that it is in. */
+static void count_up(struct changes *c, uint32_t branch, uint32_t puts, uint32_t deletes)
+{
+    for (uint32_t at = branch; at != PART_NONE; at = c->parts[at].parent) {
+        c->parts[at].puts += puts;
+        c->parts[at].deletes += deletes;
+    }
+}
+
+/* Whether another change of the sweep's key is made on a path that also makes this put, which is
+ * not counted yet: somewhere above it a sequence holds more than the child that it is in. */
+static bool put_collides(const struct changes *c, uint32_t branch)
+{
+    uint32_t in_child = 0;
+    for (uint32_t at = branch; at != PART_NONE; at = c->parts[at].parent) {
+        const struct part *part = &c->parts[at];
+        if (!part->is_choice && part->puts + part->deletes > in_child)
             return true;
-        if (c->is_put && delete_reach && key_range_has(&delete_reach->range, c->range.start))
-            return true;
-        if (c->is_put)
-            put_reach = c;
-        else if (!delete_reach || key_range_end_compare(&delete_reach->range, &c->range) < 0)
-            delete_reach = c;
+        in_child = part->puts + part->deletes;
     }
     return false;
 }
 
-/* Then and else exclude each other: the same key in both is fine. */
-static enum etcd_error collect(const Etcdserverpb__TxnRequest *r, struct change_list *l)
+static void puts_forget(struct changes *c, uint32_t first, uint32_t end)
 {
-    if (plain_changes_collide(r->success, r->n_success, l->arena) ||
-        plain_changes_collide(r->failure, r->n_failure, l->arena))
-        return ETCD_E_DUPLICATE_KEY;
-    enum etcd_error error = collect_branch(r->success, r->n_success, l);
-    if (error != ETCD_OK)
-        return error;
-    return collect_branch(r->failure, r->n_failure, l);
+    for (uint32_t i = first; i < end; i++) {
+        if (c->edges[i].kind == EDGE_PUT)
+            count_up(c, c->edges[i].branch, UINT32_MAX, 0);
+    }
+}
+
+/* A sweep over the keys in order. Two deletes never write the same key, the second finds it gone:
+ * only a put can collide, with another or with a delete. */
+static bool changes_collide(struct changes *c)
+{
+    if (c->edge_count > 1)
+        qsort(c->edges, c->edge_count, sizeof *c->edges, edge_compare);
+    uint32_t first_of_key = 0;
+    for (uint32_t i = 0; i < c->edge_count; i++) {
+        const struct edge *e = &c->edges[i];
+        if (!slice_equal(e->key, c->edges[first_of_key].key)) {
+            puts_forget(c, first_of_key, i);
+            first_of_key = i;
+        }
+        switch (e->kind) {
+        case EDGE_DELETE_BEGINS:
+            count_up(c, e->branch, 0, 1);
+            break;
+        case EDGE_PUT:
+            if (put_collides(c, e->branch))
+                return true;
+            count_up(c, e->branch, 1, 0);
+            break;
+        case EDGE_DELETE_ENDS_BEFORE:
+        case EDGE_DELETE_ENDS_AFTER:
+            count_up(c, e->branch, 0, UINT32_MAX);
+            break;
+        }
+    }
+    return false;
 }
 
 enum etcd_error check_txn(const Etcdserverpb__TxnRequest *r, uint32_t txn_ops_max,
@@ -239,8 +271,32 @@ enum etcd_error check_txn(const Etcdserverpb__TxnRequest *r, uint32_t txn_ops_ma
     enum etcd_error error = check_txn_shape(r, txn_ops_max);
     if (error != ETCD_OK)
         return error;
-    struct change_list changes = { .arena = arena };
-    return collect(r, &changes);
+    struct changes changes = { .arena = arena };
+    if (!collect_txn(&changes, r, PART_NONE))
+        return ETCD_E_REQUEST_TOO_LARGE;
+    return changes_collide(&changes) ? ETCD_E_DUPLICATE_KEY : ETCD_OK;
+}
+
+/* ---- what another member hands over ---- */
+
+enum etcd_error check_command(const Holdfastpb__Command *command, struct arena *arena)
+{
+    switch (command->command_case) {
+    case HOLDFASTPB__COMMAND__COMMAND_PUT:
+        return check_put(command->put);
+    case HOLDFASTPB__COMMAND__COMMAND_DELETE_RANGE:
+        return check_delete_range(command->delete_range);
+    case HOLDFASTPB__COMMAND__COMMAND_TXN:
+        return check_txn(command->txn, CHECK_TXN_OPS_MAX, arena);
+    case HOLDFASTPB__COMMAND__COMMAND_COMPACTION:
+    case HOLDFASTPB__COMMAND__COMMAND_MEMBER_ATTRIBUTES:
+        return ETCD_OK;
+    case HOLDFASTPB__COMMAND__COMMAND_FEATURE_LEVEL: /* the leader's own business */
+    case HOLDFASTPB__COMMAND__COMMAND__NOT_SET:
+    case _HOLDFASTPB__COMMAND__COMMAND__CASE_IS_INT_SIZE:
+        break;
+    }
+    return ETCD_E_BAD_MESSAGE;
 }
 
 /* ---- what kind of transaction ---- */

@@ -29,12 +29,3 @@ bool key_range_has(const struct key_range *r, struct slice key)
         return slice_equal(key, r->start);
     return r->is_open || slice_compare(key, r->end) < 0;
 }
-
-int key_range_end_compare(const struct key_range *a, const struct key_range *b)
-{
-    if (a->is_open || b->is_open)
-        return a->is_open - b->is_open;
-    int order = slice_compare(a->end, b->end);
-    /* A point's end is part of it. */
-    return order != 0 ? order : a->is_point - b->is_point;
-}

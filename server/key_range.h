@@ -30,7 +30,4 @@ bool key_range_is_empty(const struct key_range *r);
 /* Of a key at or after start: whether the range reaches it. */
 bool key_range_has(const struct key_range *r, struct slice key);
 
-/* Which one reaches further. */
-int key_range_end_compare(const struct key_range *a, const struct key_range *b);
-
 #endif

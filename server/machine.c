@@ -127,7 +127,7 @@ static enum machine_err apply_txn(struct machine *m, const Etcdserverpb__TxnRequ
 
 static enum etcd_error compaction_check(const struct machine *m, int64_t revision)
 {
-    if (revision <= m->state.compact_revision)
+    if (revision <= machine_compact_revision_shown(m->state.compact_revision))
         return ETCD_E_COMPACTED;
     return revision > m->state.revision ? ETCD_E_FUTURE_REVISION : ETCD_OK;
 }
@@ -206,10 +206,9 @@ static enum machine_err apply_command(struct machine *m, const Holdfastpb__Comma
 static enum machine_err apply_payload(struct machine *m, struct slice payload,
                                       struct machine_reply *reply)
 {
-    ProtobufCAllocator allocator = pb_arena_allocator(&m->scratch);
-    Holdfastpb__Command *command =
-        holdfastpb__command__unpack(&allocator, payload.size, payload.data);
-    /* The entry's checksum held, so its bytes are what the leader proposed. */
+    Holdfastpb__Command *command = (Holdfastpb__Command *)pb_arena_unpack_within(
+        &m->scratch, &holdfastpb__command__descriptor, payload, PB_LOG_DEPTH_MAX);
+    /* The entry's checksum held, so its bytes are what the leader proposed, which it checked. */
     return command ? apply_command(m, command, reply) : MACHINE_E_UNKNOWN;
 }
 

@@ -51,10 +51,16 @@ struct machine_reply {
 struct machine_state {
     struct raft_pos applied;
     int64_t revision;
-    int64_t compact_revision;
+    int64_t compact_revision; /* 0: nothing was compacted yet */
     uint64_t state_hash;
     uint32_t feature_level;
 };
+
+/* The same as clients are told: etcd starts at -1 (etcd: mvcc/kvstore.go, compactMainRev). */
+static inline int64_t machine_compact_revision_shown(int64_t compact_revision)
+{
+    return compact_revision > 0 ? compact_revision : -1;
+}
 
 struct machine;
 

@@ -13,6 +13,7 @@ struct machine_delete {
     int64_t deleted;
     Mvccpb__KeyValue **prev_kvs; /* in the reply's arena */
     size_t prev_capacity;
+    bool prev_is_lost; /* some are missing: there is no answer any more */
 };
 
 struct machine {

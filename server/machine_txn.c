@@ -22,6 +22,7 @@ struct txn_run {
     bool wants_reply;
     enum etcd_error error;
     enum kv_err kv_err;
+    bool is_too_long; /* range.steps_max is spent: only where nothing is written */
 };
 
 static Etcdserverpb__RequestOp **branch_ops(const Etcdserverpb__TxnRequest *r, bool taken,
@@ -110,11 +111,23 @@ static bool compare_absent(const Etcdserverpb__Compare *c)
     return !compare_is_on_value(c) && compare_result_holds(c->result, compare_record(c, &absent));
 }
 
+/* False: the reader has no steps left. */
+static bool step_take(struct txn_run *run)
+{
+    run->is_too_long = run->range.steps_max == 0;
+    if (run->is_too_long)
+        return false;
+    run->range.steps_max--;
+    return true;
+}
+
 static enum kv_err compare_point(struct txn_run *run, const Etcdserverpb__Compare *c,
                                  bool *ret_holds)
 {
     struct kv_record record;
     bool found;
+    if (!step_take(run))
+        return KV_OK;
     enum kv_err err = kv_view_get(run->range.view, slice_of_pb(c->key), run->range.revision,
                                   compare_is_on_value(c), run->range.arena, &record, &found);
     if (err == KV_OK)
@@ -123,10 +136,12 @@ static enum kv_err compare_point(struct txn_run *run, const Etcdserverpb__Compar
     return err;
 }
 
-static enum kv_err compare_walk(const Etcdserverpb__Compare *c, struct kv_cursor *cursor,
-                                struct arena *arena, bool *ret_holds)
+/* values: reset for each record, or comparing a large range would gather all its values, and on
+ * every member at once. */
+static enum kv_err compare_walk(struct txn_run *run, const Etcdserverpb__Compare *c,
+                                struct kv_cursor *cursor, struct arena *values, bool *ret_holds)
 {
-    for (bool any = false;; any = true) {
+    for (bool any = false; step_take(run); any = true) {
         struct kv_record record;
         bool found;
         enum kv_err err = kv_cursor_next(cursor, &record, &found);
@@ -136,8 +151,9 @@ static enum kv_err compare_walk(const Etcdserverpb__Compare *c, struct kv_cursor
             *ret_holds = any || compare_absent(c);
             return KV_OK;
         }
+        arena_reset(values);
         if (compare_is_on_value(c))
-            err = kv_cursor_value(cursor, arena, &record);
+            err = kv_cursor_value(cursor, values, &record);
         if (err != KV_OK)
             return err;
         if (!compare_result_holds(c->result, compare_record(c, &record))) {
@@ -145,6 +161,7 @@ static enum kv_err compare_walk(const Etcdserverpb__Compare *c, struct kv_cursor
             return KV_OK;
         }
     }
+    return KV_OK;
 }
 
 static enum kv_err compare_range(struct txn_run *run, const Etcdserverpb__Compare *c,
@@ -165,7 +182,10 @@ static enum kv_err compare_range(struct txn_run *run, const Etcdserverpb__Compar
     enum kv_err err = kv_cursor_open(run->range.view, &range, run->range.arena, &cursor);
     if (err != KV_OK)
         return err;
-    err = compare_walk(c, cursor, run->range.arena, ret_holds);
+    struct arena values;
+    arena_init(&values, run->range.arena->bytes_max);
+    err = compare_walk(run, c, cursor, &values, ret_holds);
+    arena_done(&values);
     kv_cursor_close(cursor);
     return err;
 }
@@ -194,7 +214,7 @@ static enum kv_err find_path(struct txn_run *run, const Etcdserverpb__TxnRequest
         const Etcdserverpb__Compare *c = r->compare[i];
         enum kv_err err =
             c->range_end.len == 0 ? compare_point(run, c, &taken) : compare_range(run, c, &taken);
-        if (err != KV_OK)
+        if (err != KV_OK || run->is_too_long)
             return err;
     }
     if (!path_add(run, taken))
@@ -225,7 +245,8 @@ static enum etcd_error check_range_revision(const struct txn_run *run, int64_t r
         return ETCD_OK;
     if (revision > run->range.revision)
         return ETCD_E_FUTURE_REVISION;
-    return revision < run->range.compact_revision ? ETCD_E_COMPACTED : ETCD_OK;
+    int64_t first = machine_compact_revision_shown(run->range.compact_revision);
+    return revision < first ? ETCD_E_COMPACTED : ETCD_OK;
 }
 
 static enum machine_err check_ops(struct txn_run *run, const Etcdserverpb__TxnRequest *r)
@@ -268,8 +289,11 @@ static enum machine_err run_range(struct txn_run *run, const Etcdserverpb__Range
     switch (outcome) {
     case RANGE_DONE:
         break;
-    case RANGE_TOO_LARGE:
     case RANGE_TOO_LONG:
+        run->is_too_long = true;
+        reply_give_up(run);
+        break;
+    case RANGE_TOO_LARGE:
         reply_give_up(run);
         break;
     case RANGE_REFUSED:
@@ -416,6 +440,8 @@ enum range_outcome machine_read_txn(struct range_context *context,
     *ret_kv_err = find_path(&run, request);
     if (*ret_kv_err != KV_OK)
         return *ret_kv_err == KV_E_NOMEM ? RANGE_TOO_LARGE : RANGE_FAILED;
+    if (run.is_too_long)
+        return RANGE_TOO_LONG;
     enum machine_err err = check_ops(&run, request);
     ASSERT(err == MACHINE_OK); /* it has ranges alone, whose check reads nothing */
     *ret_error = run.error;
@@ -427,7 +453,7 @@ enum range_outcome machine_read_txn(struct range_context *context,
     if (err != MACHINE_OK)
         return RANGE_FAILED;
     if (!*ret_response)
-        return RANGE_TOO_LARGE;
+        return run.is_too_long ? RANGE_TOO_LONG : RANGE_TOO_LARGE;
     (*ret_response)->header->revision = context->revision;
     return RANGE_DONE;
 }

@@ -47,6 +47,17 @@ enum machine_err machine_check_put(struct machine_write *w, const Etcdserverpb__
     return err;
 }
 
+/* A record as a reply keeps it: the view may end before the reply leaves, and a value of several
+ * chunks was put together in the scratch arena, so the bytes are copied. */
+static Mvccpb__KeyValue *key_value_kept(struct arena *arena, const struct kv_record *record)
+{
+    struct kv_record copy = *record;
+    if (!arena_copy(arena, record->key, &copy.key) ||
+        !arena_copy(arena, record->value, &copy.value))
+        return NULL;
+    return range_key_value(arena, &copy);
+}
+
 static Etcdserverpb__PutResponse *put_response(const struct machine_write *w, struct arena *arena,
                                                const struct kv_record *prev)
 {
@@ -58,7 +69,7 @@ static Etcdserverpb__PutResponse *put_response(const struct machine_write *w, st
     if (!response->header)
         return NULL;
     if (prev) {
-        response->prev_kv = range_key_value(arena, prev);
+        response->prev_kv = key_value_kept(arena, prev);
         if (!response->prev_kv)
             return NULL;
     }
@@ -105,30 +116,20 @@ static bool keep_prev(struct machine_delete *slice, struct arena *arena,
         slice->prev_kvs = grown;
         slice->prev_capacity = capacity;
     }
-    /* The view may end before the reply leaves, so the bytes are copied. */
-    struct kv_record copy = *record;
-    if (!arena_copy(arena, record->key, &copy.key) ||
-        !arena_copy(arena, record->value, &copy.value))
-        return false;
-    slice->prev_kvs[count] = range_key_value(arena, &copy);
+    slice->prev_kvs[count] = key_value_kept(arena, record);
     return slice->prev_kvs[count] != NULL;
 }
 
-/* The arena that prev_kvs are kept in; NULL when nobody wants them. */
-struct keeping {
-    struct arena *arena;
-    bool is_full;
-};
-
+/* keep: the arena for prev_kvs; NULL when nobody wants them. */
 static enum machine_err delete_one(struct machine_write *w, struct kv_cursor *cursor,
                                    struct kv_record *found, struct machine_delete *slice,
-                                   struct keeping *keeping)
+                                   struct arena *keep)
 {
-    if (keeping->arena && !keeping->is_full) {
+    if (keep && !slice->prev_is_lost) {
         enum kv_err err = cursor ? kv_cursor_value(cursor, &w->m->scratch, found) : KV_OK;
         if (err != KV_OK)
             return machine_err_of_kv(err);
-        keeping->is_full = !keep_prev(slice, keeping->arena, found);
+        slice->prev_is_lost = !keep_prev(slice, keep, found);
     }
     struct kv_record tombstone = { .key = found->key, .tombstone = true };
     enum machine_err err = write_record(w, &tombstone);
@@ -138,33 +139,20 @@ static enum machine_err delete_one(struct machine_write *w, struct kv_cursor *cu
 }
 
 static enum machine_err delete_point(struct machine_write *w, struct slice key,
-                                     struct machine_delete *slice, struct keeping *keeping)
+                                     struct machine_delete *slice, struct arena *keep)
 {
     struct kv_record record;
     bool found;
-    enum machine_err err =
-        machine_get(w, key, keeping->arena != NULL, &w->m->scratch, &record, &found);
+    enum machine_err err = machine_get(w, key, keep != NULL, &w->m->scratch, &record, &found);
     if (err != MACHINE_OK || !found)
         return err;
     record.key = key;
-    return delete_one(w, NULL, &record, slice, keeping);
-}
-
-/* The first key after `key`. */
-static bool key_successor(struct arena *arena, struct slice key, struct slice *ret_key)
-{
-    uint8_t *bytes = arena_alloc(arena, key.size + 1);
-    if (!bytes)
-        return false;
-    memcpy(bytes, key.data, key.size);
-    bytes[key.size] = 0;
-    *ret_key = slice_of(bytes, key.size + 1);
-    return true;
+    return delete_one(w, NULL, &record, slice, keep);
 }
 
 static enum machine_err delete_walk(struct machine_write *w, struct kv_cursor *cursor,
                                     uint64_t keys_max, struct machine_delete *slice,
-                                    struct keeping *keeping)
+                                    struct arena *keep)
 {
     for (uint64_t keys = 0;; keys++) {
         struct kv_record record;
@@ -178,59 +166,28 @@ static enum machine_err delete_walk(struct machine_write *w, struct kv_cursor *c
             bool copied = arena_copy(&w->m->scratch, record.key, &slice->resume);
             return copied ? MACHINE_MORE : MACHINE_E_NOMEM;
         }
-        /* The tombstones are of a later revision than the cursor's: it does not see them. */
-        enum machine_err deleted = delete_one(w, cursor, &record, slice, keeping);
+        /* Its tombstone comes before the cursor, in order and in time: the walk goes on behind. */
+        enum machine_err deleted = delete_one(w, cursor, &record, slice, keep);
         if (deleted != MACHINE_OK)
             return deleted;
     }
 }
 
-/* What this entry put or deleted itself is seen too: the walk is at its revision then, and steps
- * over the tombstones that it makes by going on behind each key. */
-static enum machine_err delete_in_own_changes(struct machine_write *w, struct kv_range range,
-                                              struct machine_delete *slice, struct keeping *keeping)
-{
-    for (;;) {
-        struct kv_cursor *cursor;
-        enum kv_err err = kv_cursor_open(w->m->view, &range, &w->m->scratch, &cursor);
-        if (err != KV_OK)
-            return machine_err_of_kv(err);
-        struct kv_record record;
-        bool found;
-        err = kv_cursor_next(cursor, &record, &found);
-        enum machine_err result = machine_err_of_kv(err);
-        if (result == MACHINE_OK && found) {
-            if (!arena_copy(&w->m->scratch, record.key, &record.key) ||
-                !key_successor(&w->m->scratch, record.key, &range.start))
-                result = MACHINE_E_NOMEM;
-            else
-                result = delete_one(w, cursor, &record, slice, keeping);
-        }
-        kv_cursor_close(cursor);
-        if (result != MACHINE_OK || !found)
-            return result;
-    }
-}
-
 static enum machine_err delete_keys(struct machine_write *w, const struct key_range *keys,
                                     uint64_t keys_max, struct machine_delete *slice,
-                                    struct keeping *keeping)
+                                    struct arena *keep)
 {
     struct kv_range range = {
         .start = slice->is_running ? slice->resume : keys->start,
         .end = keys->is_open ? (struct slice){ 0 } : keys->end,
         .end_is_open = keys->is_open,
-        .revision = w->revision - 1,
+        .revision = machine_write_revision(w), /* what this entry changed itself is seen too */
     };
-    if (w->sub > 0 && !slice->is_running) {
-        range.revision = w->revision;
-        return delete_in_own_changes(w, range, slice, keeping);
-    }
     struct kv_cursor *cursor;
     enum kv_err err = kv_cursor_open(w->m->view, &range, &w->m->scratch, &cursor);
     if (err != KV_OK)
         return machine_err_of_kv(err);
-    enum machine_err result = delete_walk(w, cursor, keys_max, slice, keeping);
+    enum machine_err result = delete_walk(w, cursor, keys_max, slice, keep);
     kv_cursor_close(cursor);
     return result;
 }
@@ -258,15 +215,20 @@ enum machine_err machine_delete_range(struct machine_write *w,
                                       Etcdserverpb__DeleteRangeResponse **ret_response)
 {
     struct key_range keys = key_range_of(r->key, r->range_end);
-    struct keeping keeping = { .arena = ret_response && r->prev_kv ? arena : NULL };
+    struct arena *keep = ret_response && r->prev_kv ? arena : NULL;
     enum machine_err err = MACHINE_OK;
     if (keys.is_point)
-        err = delete_point(w, keys.start, slice, &keeping);
+        err = delete_point(w, keys.start, slice, keep);
     else if (!key_range_is_empty(&keys))
-        err = delete_keys(w, &keys, keys_max, slice, &keeping);
-    if (err == MACHINE_MORE)
+        err = delete_keys(w, &keys, keys_max, slice, keep);
+    if (err == MACHINE_MORE) {
         slice->is_running = true;
-    if (err == MACHINE_OK && ret_response)
-        *ret_response = keeping.is_full ? NULL : delete_response(w, arena, slice);
+        /* Whoever has waited for this slice may be gone before the next, but never comes later. */
+        slice->prev_is_lost |= !keep;
+    }
+    if (err == MACHINE_OK && ret_response) {
+        bool is_whole = !keep || !slice->prev_is_lost;
+        *ret_response = is_whole ? delete_response(w, arena, slice) : NULL;
+    }
     return err;
 }

@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "rpc/addr.h"
 #include "rpc/loop.h"
+#include "server/counters.h"
 #include "server/node.h"
 #include "server/options.h"
 #include "server/services.h"
@@ -21,7 +22,7 @@
 #define API_VERSION "3.7.1"
 
 enum {
-    CONNECTIONS_MAX = 20000,
+    CONNECTIONS_MAX = 16384,
     STREAMS_MAX = 10000,
     REQUESTS_MAX = 65536,
     VIEWS_MAX = 96,
@@ -127,6 +128,9 @@ static void on_signal(void *owner)
     struct daemon *d = owner;
     struct signalfd_siginfo info;
     if (read(d->signal_fd, &info, sizeof info) != sizeof info || d->is_stopping)
+        return;
+    counters_log(d->node, &d->services, d->grpc, d->loop);
+    if (info.ssi_signo == SIGUSR1)
         return;
     d->is_stopping = true;
     LOG_INFOF("received signal; shutting down", log_number("signal", info.ssi_signo));
@@ -313,6 +317,7 @@ static struct grpc_options grpc_options_of(struct daemon *d)
                                 : STREAMS_MAX,
         .message_bytes_max = (uint32_t)o->max_request_bytes + GRPC_OVERHEAD_BYTES,
         .request_bytes_max = REQUESTS_BYTES_MAX,
+        .request_bytes_full = etcd_error_text(ETCD_E_TOO_MANY_REQUESTS),
         .connection_out_bytes_max = CONNECTION_OUT_BYTES_MAX,
         .write_stall_ms = WRITE_STALL_MS,
         .keepalive_min_ms = (uint32_t)o->keepalive_min_ms,
@@ -362,6 +367,7 @@ static enum exit_code open_signals(struct daemon *d)
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGUSR1);
     if (sigprocmask(SIG_BLOCK, &set, NULL) != 0 || signal(SIGPIPE, SIG_IGN) == SIG_ERR)
         return EXIT_CODE_FAILURE;
     d->signal_fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);

@@ -28,6 +28,8 @@ void node_want_turn(struct node *node)
         node_fail(node, EXIT_CODE_FAILURE, "a timer cannot be set", "out of memory");
 }
 
+enum { CLOSE_POLL_MS = 1 };
+
 /* ---- the turn ---- */
 
 static void ask_for_reads(struct node *node)
@@ -80,6 +82,8 @@ void node_turn_end(struct node *node)
     peer_net_flush(node->peers);
     announce_when_serving(node);
     forget_lost_leader(node);
+    if (kv_trim(node->kv))
+        node_want_turn(node); /* a chunk a turn (I10) */
 }
 
 /* ---- for services ---- */
@@ -149,13 +153,11 @@ struct node_counters node_counters(const struct node *node)
 {
     struct node_counters counters = node->counters;
     struct journal_usage journal = journal_usage(node->journal);
-    const struct peer_counters *peers = peer_net_counters(node->peers);
     counters.journal_writes = journal.write_count;
     counters.journal_written_bytes = journal.written_bytes;
     counters.requests_refused = node->requests.refused + node->reads.refused;
     counters.requests_timed_out = node->requests.timed_out + node->reads.timed_out;
-    counters.peer_frames_bad = peers->frames_bad;
-    counters.peer_frames_dropped = peers->frames_dropped;
+    counters.peers = *peer_net_counters(node->peers);
     return counters;
 }
 
@@ -190,17 +192,21 @@ static void on_peers_closed(void *owner)
     on_part_closed(node);
 }
 
-/* Jobs and the journal's write come back through the loop: it looks again each turn. */
+static bool is_quiet(const struct node *node)
+{
+    return !journal_is_writing(node->journal) && !node_jobs_are_running(node);
+}
+
+/* Jobs and the journal's write come back through the loop: it looks again a little later. */
 static void close_when_quiet(void *owner)
 {
     struct node *node = owner;
-    if (journal_is_writing(node->journal) || node_jobs_are_running(node)) {
-        node_want_turn(node);
-        return;
-    }
-    node->closing_parts = 2;
-    journal_close(node->journal, on_journal_closed, node);
-    peer_net_close(node->peers, on_peers_closed, node);
+    if (is_quiet(node))
+        node_flush_last(node);
+    if (is_quiet(node))
+        journal_close(node->journal, on_journal_closed, node);
+    else if (!io_timer_set(node->io, &node->turn_timer, io_now_ms(node->io) + CLOSE_POLL_MS))
+        node_fail(node, EXIT_CODE_FAILURE, "a timer cannot be set", "out of memory");
 }
 
 void node_close(struct node *node, void (*fn)(void *owner), void *owner)
@@ -214,6 +220,10 @@ void node_close(struct node *node, void (*fn)(void *owner), void *owner)
     io_timer_cancel(node->io, &node->raft_timer);
     io_timer_cancel(node->io, &node->start_timer);
     io_timer_cancel(node->io, &node->turn_timer);
+    /* Peers first: their dials are refused from now on, so that they elect another leader while
+     * this node still flushes. */
+    node->closing_parts = 2;
+    peer_net_close(node->peers, on_peers_closed, node);
     timer_init(&node->turn_timer, close_when_quiet, node);
     node_want_turn(node);
 }

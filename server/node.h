@@ -111,8 +111,9 @@ struct node_counters {
     uint64_t journal_written_bytes;
     uint64_t requests_refused;
     uint64_t requests_timed_out;
-    uint64_t peer_frames_bad;
-    uint64_t peer_frames_dropped;
+    uint64_t forwards_refused; /* to other members: not the leader, or no room */
+    uint64_t raft_refused;     /* events: proposals without room, impossible messages */
+    struct peer_counters peers;
 };
 struct node_counters node_counters(const struct node *node);
 

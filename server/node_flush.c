@@ -85,7 +85,8 @@ static void on_flushed(struct store_flush *flush)
     const struct store_state *published = store_published(node->store);
     struct raft_event event = { .type = RAFT_EV_FLUSHED,
                                 .flushed_index = published->applied.index };
-    node_step(node, &event);
+    if (!node->is_closing)
+        node_step(node, &event);
     journal_release(node->journal, published->applied.index);
     tell_compacted(node, published->compacted_revision);
 }
@@ -146,6 +147,18 @@ static bool flush_prepare(struct node *node, struct node_flush *f)
     return true;
 }
 
+static void flush_begin(struct node *node)
+{
+    struct node_flush *f = &node->flush;
+    if (!flush_prepare(node, f)) {
+        flush_free(f);
+        node_fail(node, EXIT_CODE_FAILURE, "a flush cannot begin", "out of memory");
+        return;
+    }
+    f->is_running = true;
+    store_flush_begin(node->store, &f->flush);
+}
+
 /* Room is short although all that can be flushed is: entries without a quorum, or hard states of
  * many elections, hold old segments. The tail is written again behind them. */
 static void relieve_journal(struct node *node)
@@ -159,9 +172,8 @@ static void relieve_journal(struct node *node)
 
 void node_flush_if_due(struct node *node)
 {
-    struct node_flush *f = &node->flush;
     /* A half-applied entry belongs to no index that could be published. */
-    if (f->is_running || node->apply_is_sliced || node->is_closing)
+    if (node->flush.is_running || node->apply_is_sliced || node->is_closing)
         return;
     uint64_t applied = machine_state(node->machine)->applied.index;
     uint64_t unflushed = applied - store_published(node->store)->applied.index;
@@ -169,13 +181,31 @@ void node_flush_if_due(struct node *node)
         relieve_journal(node);
     if (!memory_is_due(node, unflushed) && !compaction_is_due(node))
         return;
-    if (!flush_prepare(node, f)) {
-        flush_free(f);
-        node_fail(node, EXIT_CODE_FAILURE, "a flush cannot begin", "out of memory");
+    flush_begin(node);
+}
+
+void node_flush_for_room(struct node *node)
+{
+    if (node->flush.is_running || node->apply_is_sliced || node->is_closing)
+        return;
+    uint64_t flushed = store_published(node->store)->applied.index;
+    if (machine_state(node->machine)->applied.index > flushed) {
+        flush_begin(node);
         return;
     }
-    f->is_running = true;
-    store_flush_begin(node->store, &f->flush);
+    /* All is flushed, so what is in use is the tail alone, and still no segment could be made. */
+    journal_release(node->journal, flushed);
+    if (journal_usage(node->journal).segments_in_use <= 2)
+        node_fail(node, EXIT_CODE_NO_SPACE, "the journal cannot grow",
+                  "no room on the disk; free some and start this node again");
+}
+
+void node_flush_last(struct node *node)
+{
+    uint64_t applied = machine_state(node->machine)->applied.index;
+    if (!node->flush.is_running && !node->apply_is_sliced &&
+        applied > store_published(node->store)->applied.index)
+        flush_begin(node);
 }
 
 /* ---- old entries for slow members ---- */
@@ -199,6 +229,10 @@ static void fetch_done(struct io_job *job)
     if (!is_there && f.err != STORE_E_GONE)
         node_fail(node, f.err == STORE_E_CORRUPT ? EXIT_CODE_CORRUPT : EXIT_CODE_IO,
                   "the log store cannot be read", store_strerror(f.err));
+    /* A flush that committed meanwhile but has not reported yet is not for Raft to know. */
+    uint64_t flushed = store_published(node->store)->applied.index;
+    while (f.count > 0 && f.entries[f.count - 1].pos.index > flushed)
+        f.count--;
     for (size_t i = 0; is_there && i < f.count; i++)
         f.entries[i].block = f.block;
     struct raft_event event = {
@@ -208,8 +242,9 @@ static void fetch_done(struct io_job *job)
                      .entries = is_there ? f.entries : NULL,
                      .entry_count = is_there ? (uint32_t)f.count : 0 },
     };
-    if (!node->is_closing)
-        node_step(node, &event);
+    if (!node->is_closing && !node_step(node, &event))
+        node_fail(node, EXIT_CODE_CORRUPT, "the log store contradicts the log",
+                  "old entries have impossible positions");
     if (is_there)
         block_unref(f.block);
     free(f.entries);

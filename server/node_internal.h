@@ -63,6 +63,8 @@ struct node_flush {
     struct arena membership;    /* encoded */
 };
 
+struct node_batch; /* node_propose.c */
+
 struct node {
     struct node_options options;
     struct io *io;
@@ -85,7 +87,10 @@ struct node {
 
     struct requests requests;
     struct reads reads;
-    struct list forwarded; /* struct node_forwarded */
+    struct node_batch *batch;      /* under construction; NULL before node_propose_open */
+    struct node_batch *noop_batch; /* a step within the other's may need it */
+    struct arena check;            /* of one forwarded command */
+    struct list forwarded;         /* struct node_forwarded */
     size_t forwarded_bytes;
     struct list compaction_waits; /* struct node_wait */
     struct request publish;       /* our own name and URLs */
@@ -106,6 +111,7 @@ struct node {
 
     struct timer raft_timer;
     struct timer turn_timer;
+    uint32_t starts;          /* rounds of it so far */
     struct timer start_timer; /* the first election need not wait for a time-out */
     uint64_t forward_not_before_ms;
     bool has_voice;
@@ -132,12 +138,13 @@ enum exit_code node_raft_open(struct node *node, const struct store_state *state
                               struct journal_recovery *recovery, char *detail);
 
 /* node_propose.c */
+bool node_propose_open(struct node *node); /* false without memory */
+void node_propose_done(struct node *node);
 void node_propose_noop(struct node *node);
 void node_propose_gathered(struct node *node);
 void node_on_forward(void *owner, uint64_t member, const struct peer_forward *forward);
-void node_on_forward_refused(void *owner, uint64_t member, uint64_t request_id,
-                             enum peer_refusal why);
-void node_forwarded_drop(struct node *node);
+void node_on_forward_refused(void *owner, uint64_t member,
+                             const struct peer_forward_refused *refused);
 
 /* node_persist.c */
 enum exit_code node_persist_open(struct node *node);
@@ -153,6 +160,10 @@ void node_check_hash(struct node *node, uint64_t member, struct raft_state_hash 
 
 /* node_flush.c */
 void node_flush_if_due(struct node *node);
+/* The journal is full: flushes whatever there is, or stops the node when that cannot help. */
+void node_flush_for_room(struct node *node);
+/* At an orderly end, so that the next start has nothing to replay. */
+void node_flush_last(struct node *node);
 void node_fetch_begin(struct node *node, const struct raft_fetch *wanted);
 bool node_jobs_are_running(const struct node *node);
 

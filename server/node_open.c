@@ -12,7 +12,10 @@
 #include "base/log.h"
 #include "server/node_internal.h"
 
-enum { PATH_BYTES_MAX = 4096 };
+enum {
+    PATH_BYTES_MAX = 4096,
+    ENTRY_OVERHEAD_BYTES = 64 << 10, /* envelope, user and command around a request */
+};
 
 static enum exit_code detail_set(char *detail, enum exit_code code, const char *what,
                                  const char *path, const char *why)
@@ -196,6 +199,16 @@ static enum exit_code open_journal(struct node *node, struct raft_pos flushed,
         return detail_set(detail, exit_code_of_journal(err), "cannot open the journal in",
                           node->options.data_dir, why);
     }
+    uint64_t batch_bytes = journal_batch_bytes_max(node->journal);
+    if (batch_bytes < node->options.request_bytes_max + ENTRY_OVERHEAD_BYTES) {
+        snprintf(
+            detail, NODE_DETAIL_BYTES,
+            "--max-request-bytes=%u does not fit this data directory, whose journal takes %llu "
+            "bytes a request since its first start; lower it, or replace the member",
+            node->options.request_bytes_max,
+            (unsigned long long)batch_bytes - ENTRY_OVERHEAD_BYTES);
+        return EXIT_CODE_USAGE;
+    }
     if (recovery->torn_bytes > 0)
         LOG_INFOF("dropped a torn end of the journal: it was never acknowledged",
                   log_number("bytes", recovery->torn_bytes));
@@ -291,7 +304,7 @@ static struct node *node_new(const struct node_options *options)
 
 static enum exit_code node_start(struct node *node, char *detail)
 {
-    if (node_persist_open(node) != EXIT_CODE_OK)
+    if (node_persist_open(node) != EXIT_CODE_OK || !node_propose_open(node))
         return detail_set(detail, EXIT_CODE_FAILURE, "cannot start", "", "out of memory");
     enum exit_code code = open_directory(node, detail);
     if (code == EXIT_CODE_OK)
@@ -327,7 +340,7 @@ void node_free(struct node *node)
     store_close(node->store);
     membership_done(&node->membership);
     requests_done(&node->requests);
-    node_forwarded_drop(node);
+    node_propose_done(node);
     node_persist_done(node);
     arena_done(&node->publish_arena);
     io_timer_cancel(node->io, &node->raft_timer);

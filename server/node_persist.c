@@ -75,6 +75,10 @@ static struct journal_batch batch_of_pending(struct node *node)
     struct journal_batch batch = { .hard = p->hard,
                                    .entries = p->slices,
                                    .positions = p->positions };
+    /* What a conflict has cut off and nothing replaced yet is not in the log any more. */
+    uint64_t last = raft_last_pos(node->raft).index;
+    if (p->range.last > last)
+        p->range.last = last;
     uint64_t bytes_max = journal_batch_bytes_max(node->journal);
     uint64_t bytes = 0;
     for (uint64_t index = p->range.first; index <= p->range.last; index++) {
@@ -102,8 +106,10 @@ void node_persist_write(struct node *node)
         return;
     struct journal_batch batch = batch_of_pending(node);
     enum journal_err err = journal_write(node->journal, &batch, on_written, node);
-    if (err == JOURNAL_E_FULL)
-        return; /* the flush under way frees a segment, and its end begins a turn */
+    if (err == JOURNAL_E_FULL) {
+        node_flush_for_room(node); /* its end begins a turn, and this write again */
+        return;
+    }
     if (err != JOURNAL_OK) {
         node_fail(node, EXIT_CODE_IO, "the journal cannot be written", journal_strerror(err));
         return;

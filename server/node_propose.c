@@ -5,12 +5,17 @@
 
 #include "base/assert.h"
 #include "proto/entry.h"
+#include "proto/pb_arena.h"
+#include "server/check.h"
 #include "server/node_internal.h"
 
-enum { FORWARDED_BYTES_MAX = 64 << 20 }; /* of one turn */
+enum {
+    FORWARDED_BYTES_MAX = 64 << 20, /* of one turn */
+    CHECK_BYTES_MAX = 256 << 20, /* as much as the largest command may take at its first member */
+};
 
 /* One batch under construction: first sizes, then bytes. */
-struct batch {
+struct node_batch {
     struct raft_entry entries[NODE_BATCH_ENTRIES_MAX];
     struct entry_header headers[NODE_BATCH_ENTRIES_MAX];
     struct slice payloads[NODE_BATCH_ENTRIES_MAX];
@@ -18,14 +23,22 @@ struct batch {
     size_t bytes;
 };
 
-static bool batch_has_room(const struct batch *b, size_t command_bytes)
+bool node_propose_open(struct node *node)
+{
+    arena_init(&node->check, CHECK_BYTES_MAX);
+    node->batch = malloc(sizeof *node->batch);
+    node->noop_batch = malloc(sizeof *node->noop_batch);
+    return node->batch && node->noop_batch;
+}
+
+static bool batch_has_room(const struct node_batch *b, size_t command_bytes)
 {
     if (b->count == NODE_BATCH_ENTRIES_MAX)
         return false;
     return b->count == 0 || b->bytes + ENTRY_HEADER_BYTES + command_bytes <= NODE_BATCH_BYTES_MAX;
 }
 
-static void batch_add(struct batch *b, struct entry_header header, struct slice payload)
+static void batch_add(struct node_batch *b, struct entry_header header, struct slice payload)
 {
     header.payload_bytes = (uint32_t)payload.size;
     b->bytes += entry_size_bytes(&header);
@@ -35,7 +48,7 @@ static void batch_add(struct batch *b, struct entry_header header, struct slice 
 }
 
 /* Encodes all entries into one block, at the positions that Raft will give them. */
-static struct block *batch_encode(struct node *node, struct batch *b)
+static struct block *batch_encode(struct node *node, struct node_batch *b)
 {
     struct block *block = block_new(b->bytes);
     if (!block)
@@ -59,7 +72,7 @@ static struct block *batch_encode(struct node *node, struct batch *b)
 }
 
 /* False: Raft has no room now, nothing was proposed. */
-static bool batch_propose(struct node *node, struct batch *b)
+static bool batch_propose(struct node *node, struct node_batch *b)
 {
     struct block *block = batch_encode(node, b);
     if (!block)
@@ -75,11 +88,11 @@ static bool batch_propose(struct node *node, struct batch *b)
 
 void node_propose_noop(struct node *node)
 {
-    static struct batch b; /* large, and the loop's thread is the only one */
-    b.count = 0;
-    b.bytes = 0;
-    batch_add(&b, (struct entry_header){ .type = RAFT_ENTRY_NOOP }, (struct slice){ 0 });
-    if (batch_propose(node, &b))
+    struct node_batch *b = node->noop_batch;
+    b->count = 0;
+    b->bytes = 0;
+    batch_add(b, (struct entry_header){ .type = RAFT_ENTRY_NOOP }, (struct slice){ 0 });
+    if (batch_propose(node, b))
         node->noop_term = node->status.term;
 }
 
@@ -92,19 +105,49 @@ static void forwarded_free(struct node *node, struct node_forwarded *f)
     free(f);
 }
 
-void node_forwarded_drop(struct node *node)
+void node_propose_done(struct node *node)
 {
     while (!list_is_empty(&node->forwarded))
         forwarded_free(node, LIST_ENTRY(node->forwarded.next, struct node_forwarded, link));
+    arena_done(&node->check);
+    free(node->batch);
+    free(node->noop_batch);
+}
+
+static void forwarded_refuse(struct node *node, struct node_forwarded *f, enum peer_refusal why)
+{
+    struct peer_forward_refused refused = { f->request_id, f->term, why };
+    node->counters.forwards_refused++;
+    peer_net_send_forward_refused(node->peers, f->member, &refused);
+    forwarded_free(node, f);
 }
 
 static void forwarded_refuse_all(struct node *node, enum peer_refusal why)
 {
-    while (!list_is_empty(&node->forwarded)) {
-        struct node_forwarded *f = LIST_ENTRY(node->forwarded.next, struct node_forwarded, link);
-        peer_net_send_forward_refused(node->peers, f->member, f->request_id, why);
-        forwarded_free(node, f);
+    while (!list_is_empty(&node->forwarded))
+        forwarded_refuse(node, LIST_ENTRY(node->forwarded.next, struct node_forwarded, link), why);
+}
+
+/* The term may have moved on since they came: 1. a member forwards in term 5; 2. we lose the lead
+ * and win it again in term 7, all in one turn; 3. the member sees term 7 applied and forwards
+ * again. Taken in 7 both would be applied. */
+static void refuse_other_terms(struct node *node)
+{
+    for (struct list *at = node->forwarded.next; at != &node->forwarded;) {
+        struct node_forwarded *f = LIST_ENTRY(at, struct node_forwarded, link);
+        at = at->next;
+        if (f->term != node->status.term)
+            forwarded_refuse(node, f, PEER_REFUSED_NOT_LEADER);
     }
+}
+
+/* In the log it could stop every member, so it is looked at here as at its first member (I9). */
+static bool command_is_sound(struct node *node, struct slice bytes)
+{
+    arena_reset(&node->check);
+    const Holdfastpb__Command *command = (const Holdfastpb__Command *)pb_arena_unpack_within(
+        &node->check, &holdfastpb__command__descriptor, bytes, PB_DEPTH_MAX + 1);
+    return command && check_command(command, &node->check) == ETCD_OK;
 }
 
 void node_on_forward(void *owner, uint64_t member, const struct peer_forward *forward)
@@ -115,11 +158,16 @@ void node_on_forward(void *owner, uint64_t member, const struct peer_forward *fo
     struct node_forwarded *f = NULL;
     bool has_room = node->forwarded_bytes + bytes <= FORWARDED_BYTES_MAX &&
                     forward->command.size <= node->options.request_bytes_max + 1024u;
-    if (leads && has_room)
+    if (leads && has_room && command_is_sound(node, forward->command))
         f = malloc(sizeof *f + bytes);
     if (!f) {
-        peer_net_send_forward_refused(node->peers, member, forward->request_id,
-                                      leads ? PEER_REFUSED_BUSY : PEER_REFUSED_NOT_LEADER);
+        struct peer_forward_refused refused = {
+            .request_id = forward->request_id,
+            .term = forward->term,
+            .why = leads ? PEER_REFUSED_BUSY : PEER_REFUSED_NOT_LEADER,
+        };
+        node->counters.forwards_refused++;
+        peer_net_send_forward_refused(node->peers, member, &refused);
         return;
     }
     *f = (struct node_forwarded){
@@ -139,7 +187,7 @@ void node_on_forward(void *owner, uint64_t member, const struct peer_forward *fo
     node->forwarded_bytes += bytes;
 }
 
-static void gather_forwarded(struct node *node, struct batch *b)
+static void gather_forwarded(struct node *node, struct node_batch *b)
 {
     for (struct list *at = node->forwarded.next; at != &node->forwarded; at = at->next) {
         struct node_forwarded *f = LIST_ENTRY(at, struct node_forwarded, link);
@@ -155,7 +203,7 @@ static void gather_forwarded(struct node *node, struct batch *b)
     }
 }
 
-static void gather_queued(struct node *node, struct batch *b)
+static void gather_queued(struct node *node, struct node_batch *b)
 {
     for (struct list *at = node->requests.queued.next; at != &node->requests.queued;
          at = at->next) {
@@ -184,19 +232,20 @@ static bool admits_proposals(const struct node *node)
 
 static void propose_as_leader(struct node *node)
 {
-    static struct batch b;
+    struct node_batch *b = node->batch;
+    refuse_other_terms(node);
     while (node->status.role == RAFT_LEADER && admits_proposals(node)) {
-        b.count = 0;
-        b.bytes = 0;
-        gather_forwarded(node, &b);
-        uint32_t forwarded = b.count;
-        gather_queued(node, &b);
+        b->count = 0;
+        b->bytes = 0;
+        gather_forwarded(node, b);
+        uint32_t forwarded = b->count;
+        gather_queued(node, b);
         uint64_t term = node->status.term;
-        if (b.count == 0)
+        if (b->count == 0)
             return;
         /* The lists change only after the step: its effects must not find half of them gone. */
-        uint32_t count = b.count;
-        if (!batch_propose(node, &b))
+        uint32_t count = b->count;
+        if (!batch_propose(node, b))
             break;
         batch_was_taken(node, forwarded, count - forwarded, term);
     }
@@ -206,13 +255,13 @@ static void propose_as_leader(struct node *node)
 
 /* ---- on a follower ---- */
 
-void node_on_forward_refused(void *owner, uint64_t member, uint64_t request_id,
-                             enum peer_refusal why)
+/* Whoever says so, and why, does not matter: in one term one member leads. */
+void node_on_forward_refused(void *owner, uint64_t member,
+                             const struct peer_forward_refused *refused)
 {
     struct node *node = owner;
-    if (member != node->status.leader && why == PEER_REFUSED_BUSY)
-        return; /* of an earlier leader: an entry of the new term will tell */
-    requests_requeue(&node->requests, request_id);
+    (void)member;
+    requests_on_refused(&node->requests, refused->request_id, refused->term);
     node->forward_not_before_ms = io_now_ms(node->io) + NODE_FORWARD_RETRY_MS;
     IGNORE(!io_timer_set(node->io, &node->turn_timer, node->forward_not_before_ms),
            "without the timer the next event begins the turn");

@@ -11,6 +11,8 @@ enum {
     WINDOW_BYTES_KEEP = 4 << 20,
     APPEND_BYTES_MAX = 1 << 20,
     APPENDS_INFLIGHT_MAX = 64,
+    START_RETRY_MS = 150,
+    STARTS_MAX = 16,
 };
 #define WINDOW_BYTES_MAX      ((uint64_t)192 << 20)
 #define UNCOMMITTED_BYTES_MAX ((uint64_t)32 << 20)
@@ -67,6 +69,7 @@ enum exit_code node_raft_open(struct node *node, const struct store_state *state
         return err == RAFT_E_OPTIONS ? EXIT_CODE_USAGE : EXIT_CODE_CORRUPT;
     }
     node->status = raft_status(node->raft);
+    node->persist.hard = recovery->hard;
     return EXIT_CODE_OK;
 }
 
@@ -147,13 +150,23 @@ bool node_step(struct node *node, struct raft_event *event)
     enum raft_err err = raft_step(node->raft, event, &ready);
     if (err == RAFT_OK)
         on_ready(node, &ready);
+    else
+        node->counters.raft_refused++;
     return err == RAFT_OK;
 }
 
 void node_on_start_timer(void *owner)
 {
+    struct node *node = owner;
     struct raft_event started = { .type = RAFT_EV_STARTED };
-    node_step(owner, &started);
+    node_step(node, &started);
+    /* It may have been refused for its older log, or votes were split: another round, apart. */
+    if (node->status.leader != 0 || node->starts == STARTS_MAX)
+        return;
+    node->starts++;
+    uint64_t apart_ms = START_RETRY_MS + node->io->ops->random(node->io) % START_RETRY_MS;
+    IGNORE(!io_timer_set(node->io, &node->start_timer, io_now_ms(node->io) + apart_ms),
+           "the election time-out remains");
 }
 
 void node_on_raft_timer(void *owner)

@@ -25,16 +25,16 @@ static char *trim(char *text)
     return text;
 }
 
-/* Takes quotes off and a comment behind the value. NULL: something else follows the quotes. */
+/* Takes quotes off, and a comment behind the value; NULL: a quote has no other, or more follows. */
 static char *plain_value(char *value)
 {
     if (value[0] == '"' || value[0] == '\'') {
         char *end = strchr(value + 1, value[0]);
-        if (!end)
+        const char *rest = end ? end + 1 + strspn(end + 1, " \t") : "?";
+        if (rest[0] != '\0' && rest[0] != '#')
             return NULL;
         *end = '\0';
-        const char *rest = trim(end + 1);
-        return *rest == '\0' || *rest == '#' ? value + 1 : NULL;
+        return value + 1;
     }
     char *comment = strstr(value, " #");
     if (comment)
@@ -61,9 +61,9 @@ static bool read_line(struct options *o, char *text, const char *path, unsigned 
                  options_flag_nearest(content, strlen(content)));
         return line_error(detail, path, line, why);
     }
-    char *value = plain_value(trim(colon + 1));
+    const char *value = plain_value(trim(colon + 1));
     if (!value)
-        return line_error(detail, path, line, "the value's quotes do not end where it does");
+        return line_error(detail, path, line, "quotes that do not enclose the whole value");
     return options_set(o, flag, value, "the configuration file's ", detail);
 }
 
@@ -80,8 +80,10 @@ bool options_read_file(struct options *o, const char *path, char *detail)
     ssize_t size;
     bool ok = true;
     for (unsigned line = 1; ok && (size = getline(&text, &capacity, file)) > 0; line++) {
-        if (size > LINE_BYTES_MAX || strlen(text) != (size_t)size)
-            ok = line_error(detail, path, line, "this is no text, or far too long a line");
+        if (size >= LINE_BYTES_MAX)
+            ok = line_error(detail, path, line, "a line that is too long");
+        else if (strlen(text) != (size_t)size)
+            ok = line_error(detail, path, line, "a byte that is 0: this is no text");
         else
             ok = read_line(o, text, path, line, detail);
     }

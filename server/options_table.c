@@ -1,6 +1,7 @@
 /* Every flag of etcd's server that we know, in etcd's order of subjects, with etcd's defaults. */
 #include <string.h>
 
+#include "server/check.h"
 #include "server/options_internal.h"
 
 #define AT(member) offsetof(struct options, member)
@@ -36,7 +37,7 @@ const struct options_flag options_flags[] = {
     { "snapshot-count", OPTIONS_NUMBER, AT(snapshot_count), "10000",
       "log entries kept behind what members need", 1, UINT64_MAX },
     { "max-txn-ops", OPTIONS_NUMBER, AT(max_txn_ops), "128", "operations in a transaction, at most",
-      1, 1 << 16 },
+      1, CHECK_TXN_OPS_MAX },
     { "max-request-bytes", OPTIONS_NUMBER, AT(max_request_bytes), "1572864",
       "bytes in a request, at most", 1024, 64 << 20 },
     { "max-concurrent-streams", OPTIONS_NUMBER, AT(max_concurrent_streams), "4294967295",

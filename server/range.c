@@ -161,9 +161,19 @@ static enum range_outcome fail(enum kv_err err, enum kv_err *ret_kv_err)
     return RANGE_FAILED;
 }
 
+static bool step_take(struct range_context *c)
+{
+    if (c->steps_max == 0)
+        return false;
+    c->steps_max--;
+    return true;
+}
+
 static enum range_outcome gather_point(struct range_context *c, struct gathering *g,
                                        int64_t revision, enum kv_err *ret_kv_err)
 {
+    if (!step_take(c))
+        return RANGE_TOO_LONG;
     const Etcdserverpb__RangeRequest *r = g->request;
     struct kv_record record;
     bool found;
@@ -177,6 +187,10 @@ static enum range_outcome gather_point(struct range_context *c, struct gathering
     g->total = 1;
     if (r->count_only || !request_takes(r, &record))
         return RANGE_DONE;
+    /* Without its value, a record may borrow the request's key, which the reply outlives: what a
+     * transaction was unpacked into is used again before its reply leaves. */
+    if (!want_value && !arena_copy(c->arena, record.key, &record.key))
+        return RANGE_TOO_LARGE;
     Mvccpb__KeyValue *kv = range_key_value(c->arena, &record);
     return kv && gathering_add(g, c->arena, kv) ? RANGE_DONE : RANGE_TOO_LARGE;
 }
@@ -207,9 +221,8 @@ static enum range_outcome walk(struct range_context *c, struct gathering *g,
             return fail(err, ret_kv_err);
         if (!found)
             return RANGE_DONE;
-        if (c->steps_max == 0)
+        if (!step_take(c))
             return RANGE_TOO_LONG;
-        c->steps_max--;
         g->total++;
         if (g->request->count_only || g->count >= g->wanted || !request_takes(g->request, &record))
             continue;
@@ -235,7 +248,7 @@ static enum range_outcome gather_range(struct range_context *c, struct gathering
     enum kv_err err = kv_cursor_open(c->view, &range, c->arena, &cursor);
     if (err != KV_OK)
         return fail(err, ret_kv_err);
-    enum range_outcome outcome = walk(c, g, cursor, ret_kv_err);
+    enum range_outcome outcome = step_take(c) ? walk(c, g, cursor, ret_kv_err) : RANGE_TOO_LONG;
     kv_cursor_close(cursor);
     return outcome;
 }

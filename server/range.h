@@ -4,8 +4,8 @@
  * etcd: server/etcdserver/txn/range.go.
  * Owner:    the response and its arrays are in the arena; keys and values are views that live as
  *           long as the kv_view and the arena both do.
- * Thread:   the view's. Bounds: steps_max keys are visited (RANGE_TOO_LONG: run it in a job);
- *           the arena bounds the answer (RANGE_TOO_LARGE).
+ * Thread:   the view's. Bounds: steps_max keys are visited, and one for each range
+ *           (RANGE_TOO_LONG: run it in a job); the arena bounds the answer (RANGE_TOO_LARGE).
  */
 #ifndef SERVER_RANGE_H
 #define SERVER_RANGE_H
@@ -27,7 +27,7 @@ struct range_context {
     struct arena *arena;
     int64_t revision; /* of the newest change that may be seen */
     int64_t compact_revision;
-    uint64_t steps_max; /* keys left to visit; UINT64_MAX in a job */
+    uint64_t steps_max; /* left to take; UINT64_MAX in a job */
 };
 
 /* Spends context->steps_max. */

@@ -8,8 +8,10 @@ void requests_init(struct requests *set, struct io *io, size_t count_max, uint32
     map_init(&set->by_id, count_max);
     list_init(&set->queued);
     list_init(&set->sent);
-    /* Random, so that no two processes' requests meet in one log. */
+    /* Random, so that no two processes' requests meet in one log; 0 means "nobody waits". */
     set->next_id = io->ops->random(io);
+    if (set->next_id == 0)
+        set->next_id = 1;
 }
 
 void requests_done(struct requests *set)
@@ -50,8 +52,7 @@ bool requests_add(struct requests *set, struct request *request)
         set->refused++;
         return false;
     }
-    /* 0 means "nobody waits". */
-    set->next_id += set->next_id == UINT64_MAX ? 2 : 1;
+    set->next_id += set->next_id == UINT64_MAX ? 2 : 1; /* past 0 */
     request->state = REQUEST_QUEUED;
     list_push_back(&set->queued, &request->link);
     return true;
@@ -81,10 +82,10 @@ static void request_requeue(struct requests *set, struct request *request)
     request->state = REQUEST_QUEUED;
 }
 
-void requests_requeue(struct requests *set, uint64_t id)
+void requests_on_refused(struct requests *set, uint64_t id, uint64_t term)
 {
     struct request *request = map_get(&set->by_id, id);
-    if (request && request->state == REQUEST_SENT)
+    if (request && request->state == REQUEST_SENT && request->term == term)
         request_requeue(set, request);
 }
 

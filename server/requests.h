@@ -56,8 +56,9 @@ struct request *requests_queued(const struct requests *set);
 
 void requests_sent(struct requests *set, struct request *request, uint64_t term);
 
-/* The leader would not take it: to the head of the queue. */
-void requests_requeue(struct requests *set, uint64_t id);
+/* A leader would not take it in that term: to the head of the queue. A refusal that comes late is
+ * of an earlier try, and the next one may be in the log already: it changes nothing. */
+void requests_on_refused(struct requests *set, uint64_t id, uint64_t term);
 
 /* The one that waits for this entry; NULL: nobody here. */
 struct request *requests_find(const struct requests *set, uint64_t id);

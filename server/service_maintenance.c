@@ -70,7 +70,7 @@ static void hash_answer(const struct hash_job *job)
         Etcdserverpb__HashKVResponse response = ETCDSERVERPB__HASH_KVRESPONSE__INIT;
         response.header = &header;
         response.hash = hash;
-        response.compact_revision = job->compact_revision;
+        response.compact_revision = machine_compact_revision_shown(job->compact_revision);
         response.hash_revision = job->revision;
         service_reply(job->call, &response.base);
         return;

@@ -200,6 +200,7 @@ static void read_now(struct read_call *r)
     struct services *s = r->services;
     struct kv_view *view;
     if (kv_view_open(node_kv(s->options.node), &view) != KV_OK) {
+        s->views_refused++;
         service_refuse(r->call, ETCD_E_TOO_MANY_REQUESTS);
         return;
     }

@@ -30,7 +30,8 @@ struct services {
     struct services_options options;
     struct arena scratch; /* of one short read */
     uint32_t jobs_running;
-    uint64_t jobs_refused;
+    uint64_t jobs_refused;  /* jobs_max */
+    uint64_t views_refused; /* every view was out */
 };
 
 void services_init(struct services *s, const struct services_options *options);

@@ -11,8 +11,8 @@ enum {
     KEY_PUT_BYTES = STORE_PAGE_BYTES + STORE_PAGE_BYTES / 8,
     /* Kept free for the meta row, its branch pages and LMDB's list of free pages. */
     COMMIT_BYTES = 8 * STORE_PAGE_BYTES,
-    /* Less than LMDB writes at a time (MDB_COMMIT_PAGES), several times over. */
-    DISK_FULL_BYTES = 1 << 20,
+    /* A journal segment that found no room either may have been taken back meanwhile. */
+    DISK_FULL_BYTES = 64 << 20,
 };
 
 static enum store_err txn_begin(struct store_writer *w)

@@ -162,23 +162,23 @@ static void json_del(FILE *file, const Etcdserverpb__DeleteRangeResponse *r)
 
 static void json_txn(FILE *file, const Etcdserverpb__TxnResponse *r);
 
-/* {"Response":{"response_put":{...}}}: Go's name of the union around the field's own. */
+/* {"Response":{"ResponsePut":{...}}}: Go's names of the union and of its field. */
 static void json_response_op(FILE *file, const Etcdserverpb__ResponseOp *op)
 {
     struct json outer = json_begin(file);
     json_name(&outer, "Response");
     struct json j = json_begin(file);
     if (op->response_case == ETCDSERVERPB__RESPONSE_OP__RESPONSE_RESPONSE_RANGE) {
-        json_name(&j, "response_range");
+        json_name(&j, "ResponseRange");
         json_get(file, op->response_range);
     } else if (op->response_case == ETCDSERVERPB__RESPONSE_OP__RESPONSE_RESPONSE_PUT) {
-        json_name(&j, "response_put");
+        json_name(&j, "ResponsePut");
         json_put(file, op->response_put);
     } else if (op->response_case == ETCDSERVERPB__RESPONSE_OP__RESPONSE_RESPONSE_DELETE_RANGE) {
-        json_name(&j, "response_delete_range");
+        json_name(&j, "ResponseDeleteRange");
         json_del(file, op->response_delete_range);
     } else if (op->response_case == ETCDSERVERPB__RESPONSE_OP__RESPONSE_RESPONSE_TXN) {
-        json_name(&j, "response_txn");
+        json_name(&j, "ResponseTxn");
         json_txn(file, op->response_txn);
     }
     json_end(&j);

@@ -36,6 +36,8 @@ def free_ports(count):
 
 
 class Node:
+    program = HOLDFASTD
+
     def __init__(self, name, directory, client_port, peer_port, flags):
         self.name = name
         self.directory = directory
@@ -63,7 +65,7 @@ class Node:
 
     def command(self):
         return [
-            HOLDFASTD,
+            self.program,
             "--name", self.name,
             "--data-dir", self.data_dir,
             "--listen-client-urls", self.client_url,
@@ -140,12 +142,17 @@ class Node:
         return [json.loads(line) for line in self.log.splitlines() if line.startswith("{")]
 
 
+class Etcd(Node):
+    """Debian's etcd, which has the same flags and says the same when it is ready."""
+    program = "/usr/bin/etcd"
+
+
 class Cluster:
-    def __init__(self, size=3, flags=(), directory=None, token="test"):
+    def __init__(self, size=3, flags=(), directory=None, token="test", node_class=Node):
         self.directory = directory or tempfile.mkdtemp(prefix="holdfast-")
         ports = free_ports(2 * size)
         self.nodes = [
-            Node(f"n{i + 1}", self.directory, ports[2 * i], ports[2 * i + 1], [])
+            node_class(f"n{i + 1}", self.directory, ports[2 * i], ports[2 * i + 1], [])
             for i in range(size)
         ]
         members = ",".join(f"{n.name}={n.peer_url}" for n in self.nodes)

@@ -49,7 +49,8 @@ static struct call *call_find(const struct h2_client *c, int32_t id)
 static void text_copy(char *to, size_t room, const uint8_t *value, size_t size)
 {
     size_t kept = size < room - 1 ? size : room - 1;
-    memcpy(to, value, kept);
+    if (kept > 0)
+        memcpy(to, value, kept);
     to[kept] = '\0';
 }
 

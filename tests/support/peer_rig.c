@@ -100,14 +100,14 @@ static void on_forward(void *owner, uint64_t member, const struct peer_forward *
     text_note(n->forward_command, forward->command);
 }
 
-static void on_forward_refused(void *owner, uint64_t member, uint64_t request_id,
-                               enum peer_refusal why)
+static void on_forward_refused(void *owner, uint64_t member,
+                               const struct peer_forward_refused *refused)
 {
     struct peer_rig_node *n = owner;
     cr_assert_neq(member, n->id);
     n->forwards_refused++;
-    n->forward_id = request_id;
-    n->forward_why = why;
+    n->forward_id = refused->request_id;
+    n->forward_why = refused->why;
 }
 
 /* ---- the loop ---- */

@@ -38,6 +38,7 @@ struct peer_rig_node {
     uint64_t forward_id;
     char forward_command[PEER_RIG_TEXT_BYTES];
     uint32_t forwards_refused;
+    uint64_t forward_term;
     enum peer_refusal forward_why;
     uint32_t formations;
     char formation[PEER_RIG_TEXT_BYTES];

@@ -204,104 +204,106 @@ Test(grpc_call, metadata)
     }
 }
 
+static const uint8_t two[] = { 0, 0, 0, 0, 1, 'a', 0, 0, 0, 0, 1, 'b' };
+static const uint8_t two_empty[] = { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 };
+static const uint8_t compressed[] = { 1, 0, 0, 0, 1, 'a' };
+static const uint8_t unknown_flag[] = { 2, 0, 0, 0, 1, 'a' };
+static const uint8_t huge[] = { 0, 0xff, 0xff, 0xff, 0xff, 'a' };
+static const uint8_t good[] = { 0, 0, 0, 0, 1, 'a' };
+static const struct {
+    struct h2_request request;
+    struct slice bytes;
+    int http_status;
+    enum grpc_status status;
+    const char *text;
+} bad_requests[] = {
+    { { .path = "/test.Other/Unary" },
+      { good, 6 },
+      200,
+      GRPC_UNIMPLEMENTED,
+      "unknown service test.Other" },
+    { { .path = "/test.Echo/None" },
+      { good, 6 },
+      200,
+      GRPC_UNIMPLEMENTED,
+      "unknown method None for service test.Echo" },
+    { { .path = "/nonsense" },
+      { good, 6 },
+      200,
+      GRPC_UNIMPLEMENTED,
+      "malformed method name: \"/nonsense\"" },
+    { { .path = "/test.Echo/Unary", .method = "PUT" },
+      { good, 6 },
+      405,
+      GRPC_INTERNAL,
+      "Received a HEADERS frame with :method \"PUT\" which should be POST" },
+    { { .path = "/test.Echo/Unary", .content_type = "text/html" },
+      { good, 6 },
+      415,
+      GRPC_INVALID_ARGUMENT,
+      "invalid gRPC request content-type \"text/html\"" },
+    { { .path = "/test.Echo/Unary", .timeout = "soon" },
+      { good, 6 },
+      400,
+      GRPC_INTERNAL,
+      "malformed grpc-timeout" },
+    { { .path = "/test.Echo/Unary" },
+      { two, sizeof two },
+      200,
+      GRPC_INTERNAL,
+      "cardinality violation: received multiple request messages for "
+      "non-client-streaming RPC" },
+    { { .path = "/test.Echo/Unary" },
+      { two_empty, sizeof two_empty },
+      200,
+      GRPC_INTERNAL,
+      "cardinality violation: received multiple request messages for "
+      "non-client-streaming RPC" },
+    { { .path = "/test.Echo/Unary" },
+      { NULL, 0 },
+      200,
+      GRPC_INTERNAL,
+      "cardinality violation: received no request message from non-client-streaming RPC" },
+    { { .path = "/test.Echo/Unary" }, { good, 3 }, 200, GRPC_INTERNAL, "unexpected EOF" },
+    { { .path = "/test.Echo/Unary" }, { good, 5 }, 200, GRPC_INTERNAL, "unexpected EOF" },
+    { { .path = "/test.Echo/Unary" },
+      { compressed, 6 },
+      200,
+      GRPC_INTERNAL,
+      "grpc: compressed flag set with identity or empty encoding" },
+    { { .path = "/test.Echo/Unary", .encoding = "identity" },
+      { compressed, 6 },
+      200,
+      GRPC_INTERNAL,
+      "grpc: compressed flag set with identity or empty encoding" },
+    { { .path = "/test.Echo/Unary", .encoding = "gzip" },
+      { compressed, 6 },
+      200,
+      GRPC_UNIMPLEMENTED,
+      "grpc: Decompressor is not installed for grpc-encoding \"gzip\"" },
+    { { .path = "/test.Echo/Unary" },
+      { unknown_flag, 6 },
+      200,
+      GRPC_INTERNAL,
+      "grpc: received unexpected payload format 2" },
+    { { .path = "/test.Echo/Unary" },
+      { huge, 6 },
+      200,
+      GRPC_RESOURCE_EXHAUSTED,
+      "grpc: received message larger than max (4294967295 vs. 4194304)" },
+};
+
 Test(grpc_call, what_is_no_good_request)
 {
-    static const uint8_t two[] = { 0, 0, 0, 0, 1, 'a', 0, 0, 0, 0, 1, 'b' };
-    static const uint8_t two_empty[] = { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 };
-    static const uint8_t compressed[] = { 1, 0, 0, 0, 1, 'a' };
-    static const uint8_t unknown_flag[] = { 2, 0, 0, 0, 1, 'a' };
-    static const uint8_t huge[] = { 0, 0xff, 0xff, 0xff, 0xff, 'a' };
-    static const uint8_t good[] = { 0, 0, 0, 0, 1, 'a' };
-    static const struct {
-        struct h2_request request;
-        struct slice bytes;
-        int http_status;
-        enum grpc_status status;
-        const char *text;
-    } rows[] = {
-        { { .path = "/test.Other/Unary" },
-          { good, 6 },
-          200,
-          GRPC_UNIMPLEMENTED,
-          "unknown service test.Other" },
-        { { .path = "/test.Echo/None" },
-          { good, 6 },
-          200,
-          GRPC_UNIMPLEMENTED,
-          "unknown method None for service test.Echo" },
-        { { .path = "/nonsense" },
-          { good, 6 },
-          200,
-          GRPC_UNIMPLEMENTED,
-          "malformed method name: \"/nonsense\"" },
-        { { .path = "/test.Echo/Unary", .method = "PUT" },
-          { good, 6 },
-          405,
-          GRPC_INTERNAL,
-          "Received a HEADERS frame with :method \"PUT\" which should be POST" },
-        { { .path = "/test.Echo/Unary", .content_type = "text/html" },
-          { good, 6 },
-          415,
-          GRPC_INVALID_ARGUMENT,
-          "invalid gRPC request content-type \"text/html\"" },
-        { { .path = "/test.Echo/Unary", .timeout = "soon" },
-          { good, 6 },
-          400,
-          GRPC_INTERNAL,
-          "malformed grpc-timeout" },
-        { { .path = "/test.Echo/Unary" },
-          { two, sizeof two },
-          200,
-          GRPC_INTERNAL,
-          "cardinality violation: received multiple request messages for "
-          "non-client-streaming RPC" },
-        { { .path = "/test.Echo/Unary" },
-          { two_empty, sizeof two_empty },
-          200,
-          GRPC_INTERNAL,
-          "cardinality violation: received multiple request messages for "
-          "non-client-streaming RPC" },
-        { { .path = "/test.Echo/Unary" },
-          { NULL, 0 },
-          200,
-          GRPC_INTERNAL,
-          "cardinality violation: received no request message from non-client-streaming RPC" },
-        { { .path = "/test.Echo/Unary" }, { good, 3 }, 200, GRPC_INTERNAL, "unexpected EOF" },
-        { { .path = "/test.Echo/Unary" }, { good, 5 }, 200, GRPC_INTERNAL, "unexpected EOF" },
-        { { .path = "/test.Echo/Unary" },
-          { compressed, 6 },
-          200,
-          GRPC_INTERNAL,
-          "grpc: compressed flag set with identity or empty encoding" },
-        { { .path = "/test.Echo/Unary", .encoding = "identity" },
-          { compressed, 6 },
-          200,
-          GRPC_INTERNAL,
-          "grpc: compressed flag set with identity or empty encoding" },
-        { { .path = "/test.Echo/Unary", .encoding = "gzip" },
-          { compressed, 6 },
-          200,
-          GRPC_UNIMPLEMENTED,
-          "grpc: Decompressor is not installed for grpc-encoding \"gzip\"" },
-        { { .path = "/test.Echo/Unary" },
-          { unknown_flag, 6 },
-          200,
-          GRPC_INTERNAL,
-          "grpc: received unexpected payload format 2" },
-        { { .path = "/test.Echo/Unary" },
-          { huge, 6 },
-          200,
-          GRPC_RESOURCE_EXHAUSTED,
-          "grpc: received message larger than max (4294967295 vs. 4194304)" },
-    };
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        const struct h2_reply *r = ask(&rows[i].request, rows[i].bytes);
-        cr_assert_eq(r->http_status, rows[i].http_status, "row %zu: %d", i, r->http_status);
-        cr_assert_eq(r->grpc_status, (int)rows[i].status, "row %zu: %d", i, r->grpc_status);
-        cr_assert_str_eq(r->text, rows[i].text, "row %zu", i);
+    for (size_t i = 0; i < sizeof bad_requests / sizeof bad_requests[0]; i++) {
+        const struct h2_reply *r = ask(&bad_requests[i].request, bad_requests[i].bytes);
+        cr_assert_eq(r->http_status, bad_requests[i].http_status, "row %zu: %d", i, r->http_status);
+        cr_assert_eq(r->grpc_status, (int)bad_requests[i].status, "row %zu: %d", i, r->grpc_status);
+        cr_assert_str_eq(r->text, bad_requests[i].text, "row %zu", i);
         cr_assert_eq(r->header_blocks, 1, "row %zu", i);
-        cr_assert_str_eq(r->accept_encoding, rows[i].status == GRPC_UNIMPLEMENTED ? "identity" : "",
-                         "row %zu", i);
+        cr_assert_str_eq(r->accept_encoding,
+                         bad_requests[i].status == GRPC_UNIMPLEMENTED ? "identity" : "", "row %zu",
+                         i);
     }
     const struct h2_reply *r = ask_path("/test.Echo/Unary", slice_of(good, sizeof good));
     cr_assert_eq(r->grpc_status, GRPC_OK, "the connection has survived all of it");
@@ -342,6 +344,31 @@ Test(grpc_call, stream_both_ways)
     cr_assert(r);
     cr_assert_eq(r->grpc_status, GRPC_OK);
     cr_assert_eq(r->body_size, body);
+}
+
+/* The stream's buffer fills, empties a little, and fills again. */
+Test(grpc_call, stream_into_a_narrow_window)
+{
+    nghttp2_settings_entry narrow = { NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, 700 };
+    cr_assert(h2_client_settings(client, &narrow, 1));
+    static uint8_t all[2000 * (GRPC_PREFIX_BYTES + 40)];
+    size_t size = 0;
+    int32_t id = h2_client_call(client, &(struct h2_request){ .path = "/test.Echo/Stream" },
+                                slice_of(NULL, 0), false);
+    for (int i = 0; i < 2000; i++) {
+        char text[40];
+        int length = snprintf(text, sizeof text, "this is message number %d", i);
+        size_t added = h2_message(all + size, 0, slice_of(text, (size_t)length));
+        cr_assert(h2_client_data(client, id, slice_of(all + size, added), i == 1999));
+        cr_assert(h2_client_flush(client));
+        size += added;
+        if (i % 50 == 0)
+            cr_assert(h2_client_wait_body(client, id, size / 2));
+    }
+    const struct h2_reply *r = h2_client_wait(client, id);
+    cr_assert(r);
+    cr_assert_eq(r->grpc_status, GRPC_OK);
+    expect_body(r, slice_of(all, size));
 }
 
 Test(grpc_call, stream_in)
@@ -457,9 +484,10 @@ Test(grpc_call_bounds, request_bytes_of_all_calls)
     cr_assert_eq(r->grpc_status, GRPC_RESOURCE_EXHAUSTED);
     cr_assert_str_eq(r->text, "etcdserver: too many requests");
     cr_assert(h2_client_reset(client, first, NGHTTP2_CANCEL));
-    uint8_t message[256];
-    size_t size = h2_message(message, 0, slice_of_text("fine again"));
-    cr_assert_eq(ask(&q, slice_of(message, size))->grpc_status, GRPC_OK);
+    for (int i = 0; i < 3; i++) {
+        size_t size = h2_message(bytes, 0, slice_of(bytes + GRPC_PREFIX_BYTES, 60000));
+        cr_assert_eq(ask(&q, slice_of(bytes, size))->grpc_status, GRPC_OK, "there is room again");
+    }
     cr_assert_eq(teardown_counters().calls_refused, 1);
 }
 

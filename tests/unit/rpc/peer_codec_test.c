@@ -343,14 +343,16 @@ Test(peer_codec, refused_forwards_come_back)
 {
     static const enum peer_refusal whys[] = { PEER_REFUSED_NOT_LEADER, PEER_REFUSED_BUSY };
     for (size_t i = 0; i < 2; i++) {
-        struct peer_out *out = peer_encode_forward_refused(7, whys[i]);
+        struct peer_forward_refused refused = { 7, 3, whys[i] };
+        struct peer_out *out = peer_encode_forward_refused(&refused);
         struct received r = receive(out);
-        enum peer_refusal why;
-        cr_assert_eq(r.message->forward_refused->request_id, 7);
-        cr_assert(peer_decode_forward_refused(r.message->forward_refused, &why));
-        cr_assert_eq(why, whys[i]);
+        struct peer_forward_refused back;
+        cr_assert(peer_decode_forward_refused(r.message->forward_refused, &back));
+        cr_assert_eq(back.request_id, 7);
+        cr_assert_eq(back.term, 3);
+        cr_assert_eq(back.why, whys[i]);
         r.message->forward_refused->reason = 77;
-        cr_assert_not(peer_decode_forward_refused(r.message->forward_refused, &why));
+        cr_assert_not(peer_decode_forward_refused(r.message->forward_refused, &back));
         received_done(&r);
         free(out);
     }
@@ -377,7 +379,7 @@ static bool decode_all(struct slice head, struct slice attachment, struct arena 
     struct raft_msg msg;
     struct peer_hello hello;
     struct peer_forward forward;
-    enum peer_refusal why;
+    struct peer_forward_refused refused;
     switch (m->message_case) {
     case HOLDFASTPB__PEER_MESSAGE__MESSAGE_RAFT:
         return peer_decode_raft(m->raft, NULL, attachment, a, &msg);
@@ -386,7 +388,7 @@ static bool decode_all(struct slice head, struct slice attachment, struct arena 
     case HOLDFASTPB__PEER_MESSAGE__MESSAGE_FORWARD:
         return peer_decode_forward(m->forward, attachment, &forward);
     case HOLDFASTPB__PEER_MESSAGE__MESSAGE_FORWARD_REFUSED:
-        return peer_decode_forward_refused(m->forward_refused, &why);
+        return peer_decode_forward_refused(m->forward_refused, &refused);
     case HOLDFASTPB__PEER_MESSAGE__MESSAGE_FORMATION:
     case HOLDFASTPB__PEER_MESSAGE__MESSAGE__NOT_SET:
     case _HOLDFASTPB__PEER_MESSAGE__MESSAGE__CASE_IS_INT_SIZE:
@@ -448,6 +450,7 @@ Test(peer_codec, no_bytes_can_hurt_the_decoders)
     torture(peer_encode_hello(&hello, "go away", false), &prng);
     struct peer_forward forward = { 1, 3, 2, slice_of_text("root"), slice_of_text("put a b") };
     torture(peer_encode_forward(&forward, FRAME_MAX), &prng);
-    torture(peer_encode_forward_refused(7, PEER_REFUSED_BUSY), &prng);
+    torture(peer_encode_forward_refused(&(struct peer_forward_refused){ 7, 3, PEER_REFUSED_BUSY }),
+            &prng);
     block_unref(entries.block);
 }

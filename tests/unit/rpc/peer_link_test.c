@@ -106,9 +106,10 @@ Test(peer_link, the_other_kinds_arrive, .init = pair_up, .fini = rig_done)
 {
     static const uint8_t formation[] = { 8, 1 };
     peer_net_send_formation(a->net, b->id, slice_of(formation, sizeof formation));
-    struct peer_forward forward = { 5, 6, slice_of_text("root"), slice_of_text("put") };
+    struct peer_forward forward = { 5, 3, 6, slice_of_text("root"), slice_of_text("put") };
     cr_assert(peer_net_send_forward(a->net, b->id, &forward));
-    peer_net_send_forward_refused(a->net, b->id, 9, PEER_REFUSED_BUSY);
+    struct peer_forward_refused refused = { 9, 3, PEER_REFUSED_BUSY };
+    peer_net_send_forward_refused(a->net, b->id, &refused);
     peer_rig_run(&rig, all_kinds_came);
     cr_assert_eq(b->formation_bytes, sizeof formation);
     cr_assert_arr_eq(b->formation, formation, sizeof formation);

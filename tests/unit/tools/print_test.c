@@ -162,7 +162,7 @@ Test(print, txn)
     EXPECT(&s, "SUCCESS\n\nOK\n\nk\"\nv\0\xff\n");
     r.n_responses = 1;
     ctl_printer_json.txn(&s.out, &r);
-    EXPECT(&s, "{\"succeeded\":true,\"responses\":[{\"Response\":{\"response_put\":{}}}]}\n");
+    EXPECT(&s, "{\"succeeded\":true,\"responses\":[{\"Response\":{\"ResponsePut\":{}}}]}\n");
     r.n_responses = 0;
     r.succeeded = false;
     ctl_printer_simple.txn(&s.out, &r);
