@@ -282,6 +282,16 @@ Test(store, refuses_what_is_no_environment)
     cr_assert_not_null(strstr(rig.detail, rig.path), "%s", rig.detail);
 }
 
+/* Where the file ends the map is SIGBUS, unless the open sees to it. */
+Test(store, a_file_cut_short_is_damage)
+{
+    store_make();
+    char path[STORE_RIG_PATH_BYTES + 16];
+    cr_assert_gt(snprintf(path, sizeof path, "%s/data.mdb", rig.path), 0);
+    cr_assert_eq(truncate(path, 2 * 4096), 0); /* the two meta pages are left */
+    cr_assert_eq(store_rig_open(&rig), STORE_E_CORRUPT, "%s", rig.detail);
+}
+
 Test(store, says_which_directory_cannot_be_made)
 {
     memcpy(rig.path + strlen(rig.path) - strlen("store"), "n/one", sizeof "n/one");
