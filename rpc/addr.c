@@ -160,6 +160,20 @@ bool addr_parse_url(struct slice text, struct addr_url *ret_url, const char **re
     return true;
 }
 
+/* The first IPv4 address, else the first IPv6 one, as Go's net.Listen picks for etcd: where
+ * localhost is ::1 and 127.0.0.1, clients dial the latter. */
+static const struct addrinfo *preferred(const struct addrinfo *found)
+{
+    const struct addrinfo *ipv6 = NULL;
+    for (const struct addrinfo *a = found; a; a = a->ai_next) {
+        if (a->ai_family == AF_INET)
+            return a;
+        if (a->ai_family == AF_INET6 && !ipv6)
+            ipv6 = a;
+    }
+    return ipv6;
+}
+
 int addr_resolve(const struct addr_url *url, struct io_addr *ret_addr)
 {
     char port[8];
@@ -169,17 +183,14 @@ int addr_resolve(const struct addr_url *url, struct io_addr *ret_addr)
     int err = getaddrinfo(url->host, port, &hints, &found);
     if (err != 0)
         return err;
-    err = EAI_FAMILY;
-    for (const struct addrinfo *a = found; a && err != 0; a = a->ai_next) {
-        if ((a->ai_family != AF_INET && a->ai_family != AF_INET6) ||
-            a->ai_addrlen > sizeof ret_addr->sa)
-            continue;
+    const struct addrinfo *a = preferred(found);
+    if (a) {
+        ASSERT(a->ai_addrlen <= sizeof ret_addr->sa);
         *ret_addr = (struct io_addr){ .sa_size = a->ai_addrlen };
         memcpy(&ret_addr->sa, a->ai_addr, a->ai_addrlen);
-        err = 0;
     }
     freeaddrinfo(found);
-    return err;
+    return a ? 0 : EAI_FAMILY;
 }
 
 uint16_t addr_port(const struct io_addr *addr)

@@ -18,7 +18,8 @@ struct addr_url {
 /* False when it is no such URL; *ret_why then says what is wrong, in static text. */
 bool addr_parse_url(struct slice text, struct addr_url *ret_url, const char **ret_why);
 
-/* host is a name or an address; the first result of the system's resolver. 0, or an EAI_ code for
+/* host is a name or an address; of what the system resolves it to the first IPv4
+ * address, else the first IPv6 one, as Go does for etcd. 0, or an EAI_ code for
  * gai_strerror. */
 int addr_resolve(const struct addr_url *url, struct io_addr *ret_addr);
 

@@ -150,6 +150,7 @@ Test(addr, resolves_the_local_name)
     struct addr_url url = { .host = "localhost", .port = 5 };
     struct io_addr addr;
     cr_assert_eq(addr_resolve(&url, &addr), 0);
+    cr_expect_eq(addr.sa.ss_family, AF_INET, "also where localhost is ::1 first");
     cr_expect_eq(addr_port(&addr), 5);
 }
 
