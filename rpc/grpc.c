@@ -30,10 +30,19 @@ size_t grpc_call_waiting_bytes(const struct grpc_call *call)
     return http2_stream_waiting_bytes(&call->stream);
 }
 
+enum { SMALL_RESPONSE_BYTES = 64 << 10 };
+
 uint8_t *grpc_call_send(struct grpc_call *call, size_t size)
 {
     if (size > UINT32_MAX)
         return NULL;
+    struct grpc_server *server = call->server;
+    /* Clients that do not read their answers shall not fill memory, nor stop small answers. */
+    if (size > SMALL_RESPONSE_BYTES &&
+        server->http2.waiting_bytes + size > server->options.response_bytes_max) {
+        server->counters.responses_refused++;
+        return NULL;
+    }
     uint8_t *room = http2_stream_room(&call->stream, GRPC_PREFIX_BYTES + size);
     if (!room)
         return NULL;

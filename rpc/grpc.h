@@ -80,6 +80,8 @@ struct grpc_options {
     const char *message_too_large;     /* the status text past it; NULL: as grpc-go words it */
     uint64_t request_bytes_max;        /* of all request messages being received, all connections */
     const char *request_bytes_full;    /* the status text past it */
+    uint64_t response_bytes_max;       /* of all responses waiting to be sent: past it large ones
+                                        * are refused (grpc_call_send), small ones still go */
     uint64_t connection_out_bytes_max; /* responses waiting to be sent: past it new streams are
                                         * refused, and reading pauses while the socket is full */
     uint32_t write_stall_ms;           /* not even 128 KiB accepted in so long: closed */
@@ -99,8 +101,9 @@ struct grpc_counters {
     uint64_t calls_started;
     uint64_t calls_open;
     uint64_t calls_too_large;
-    uint64_t calls_refused; /* request_bytes_max, stream_count_max, connection_out_bytes_max */
-    uint64_t calls_gone;    /* cancelled, deadline, connection lost */
+    uint64_t calls_refused;     /* request_bytes_max, stream_count_max, connection_out_bytes_max */
+    uint64_t responses_refused; /* response_bytes_max */
+    uint64_t calls_gone;        /* cancelled, deadline, connection lost */
     uint64_t received_bytes;
     uint64_t sent_bytes;
 };
@@ -149,8 +152,8 @@ void grpc_call_on_gone(struct grpc_call *call, void (*fn)(void *owner, struct gr
                        void *owner);
 
 /* One response message: room for size bytes, which the caller fills before anything else happens
- * to the call; so a message is packed where it is sent from. NULL: out of memory or past
- * 2 GiB for one call: finish it with an error. */
+ * to the call; so a message is packed where it is sent from. NULL: out of memory,
+ * response_bytes_max or past 2 GiB for one call: finish it with an error. */
 uint8_t *grpc_call_send(struct grpc_call *call, size_t size);
 
 /* Sent but not on its way yet: what a stream of many messages looks at before the next one. */

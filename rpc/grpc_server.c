@@ -73,7 +73,7 @@ static bool options_are_good(const struct grpc_options *o)
     }
     bool bounded = o->connection_count_max > 0 && o->stream_count_max > 0 &&
                    o->message_bytes_max > 0 && o->request_bytes_max > 0 &&
-                   o->connection_out_bytes_max > 0;
+                   o->response_bytes_max > 0 && o->connection_out_bytes_max > 0;
     return o->io && bounded && o->stream_count_max <= INT32_MAX && o->write_stall_ms > 0;
 }
 

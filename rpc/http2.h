@@ -98,6 +98,7 @@ struct http2_env {
     nghttp2_settings_entry settings[HTTP2_SETTINGS_COUNT];
     nghttp2_mem mem;
     struct http2_pool *pool;
+    uint64_t waiting_bytes; /* of all sessions */
 };
 
 struct http2 {

@@ -79,6 +79,7 @@ static uint8_t *out_room(struct http2_stream *s, size_t size)
     if (h->waiting_bytes == 0)
         h->progress_ms = conn_now_ms(h->conn);
     h->waiting_bytes += size;
+    h->env->waiting_bytes += size;
     uint8_t *room = s->out.data + s->out.size;
     s->out.size += size;
     return room;
@@ -88,6 +89,7 @@ static void out_sent(struct http2_stream *s, size_t size)
 {
     s->out.sent += size;
     s->session->waiting_bytes -= size;
+    s->session->env->waiting_bytes -= size;
 }
 
 void http2_stream_forget(struct http2_stream *s)

@@ -39,8 +39,10 @@ static void log_grpc(const struct grpc_counters *c)
         log_number("connections_pinging", c->connections_pinging),
         log_number("calls_started", c->calls_started), log_number("calls_open", c->calls_open),
         log_number("calls_too_large", c->calls_too_large),
-        log_number("calls_refused", c->calls_refused), log_number("calls_gone", c->calls_gone),
-        log_number("received_bytes", c->received_bytes), log_number("sent_bytes", c->sent_bytes));
+        log_number("calls_refused", c->calls_refused),
+        log_number("responses_refused", c->responses_refused),
+        log_number("calls_gone", c->calls_gone), log_number("received_bytes", c->received_bytes),
+        log_number("sent_bytes", c->sent_bytes));
 }
 
 static void log_loop(const struct loop_counters *c)

@@ -41,7 +41,8 @@ enum {
 #define MAP_BYTES                ((uint64_t)4 << 40)
 #define REQUESTS_BYTES_MAX       ((uint64_t)256 << 20)
 #define CONNECTION_OUT_BYTES_MAX ((uint64_t)4 << 20)
-#define RESPONSE_BYTES_MAX       ((uint64_t)1 << 30)
+#define RESPONSE_BYTES_MAX       ((uint64_t)512 << 20)
+#define RESPONSES_BYTES_MAX      ((uint64_t)512 << 20)
 
 struct daemon {
     struct options options;
@@ -318,6 +319,7 @@ static struct grpc_options grpc_options_of(struct daemon *d)
         .message_bytes_max = (uint32_t)o->max_request_bytes + GRPC_OVERHEAD_BYTES,
         .request_bytes_max = REQUESTS_BYTES_MAX,
         .request_bytes_full = etcd_error_text(ETCD_E_TOO_MANY_REQUESTS),
+        .response_bytes_max = RESPONSES_BYTES_MAX,
         .connection_out_bytes_max = CONNECTION_OUT_BYTES_MAX,
         .write_stall_ms = WRITE_STALL_MS,
         .keepalive_min_ms = (uint32_t)o->keepalive_min_ms,

@@ -282,6 +282,7 @@ struct grpc_options grpc_fixture_options(void)
         .stream_count_max = 2000,
         .message_bytes_max = 4 << 20,
         .request_bytes_max = 64 << 20,
+        .response_bytes_max = 1u << 31,
         .connection_out_bytes_max = 64 << 20,
         .write_stall_ms = 10 * 1000,
         .keepalive_min_ms = 5 * 1000,

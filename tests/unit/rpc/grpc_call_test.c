@@ -491,6 +491,24 @@ Test(grpc_call_bounds, request_bytes_of_all_calls)
     cr_assert_eq(teardown_counters().calls_refused, 1);
 }
 
+/* Answers that wait are bounded together; what is small goes all the same. */
+Test(grpc_call_bounds, response_bytes_of_all_calls)
+{
+    struct grpc_options o = grpc_fixture_options();
+    o.response_bytes_max = 100 * 1024;
+    setup_with(&o);
+    struct h2_request q = { .path = "/test.Echo/Repeat" };
+    uint8_t want[4];
+    uint8_t bytes[GRPC_PREFIX_BYTES + sizeof want];
+    put_be32(want, 200 * 1024);
+    size_t size = h2_message(bytes, 0, slice_of(want, sizeof want));
+    cr_assert_eq(ask(&q, slice_of(bytes, size))->grpc_status, GRPC_RESOURCE_EXHAUSTED);
+    put_be32(want, 60 * 1024);
+    size = h2_message(bytes, 0, slice_of(want, sizeof want));
+    cr_assert_eq(ask(&q, slice_of(bytes, size))->grpc_status, GRPC_OK);
+    cr_assert_eq(teardown_counters().responses_refused, 1);
+}
+
 Test(grpc_call, a_thousand_streams_at_once)
 {
     static int32_t ids[1000];

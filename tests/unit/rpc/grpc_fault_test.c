@@ -94,6 +94,7 @@ static void node_open(struct node *n)
         .stream_count_max = 100,
         .message_bytes_max = 1 << 16,
         .request_bytes_max = 1 << 18,
+        .response_bytes_max = 1 << 20,
         .connection_out_bytes_max = 1 << 18,
         .write_stall_ms = 5000,
         .keepalive_min_ms = 5000,
