@@ -37,7 +37,7 @@ enum {
     GRPC_OVERHEAD_BYTES = 512 << 10, /* etcd: grpcOverheadBytes */
 };
 #define JOURNAL_SEGMENT_BYTES    ((uint64_t)16 << 20)
-#define MEMTABLE_BYTES_MAX       ((uint64_t)32 << 20)
+#define MEMTABLE_BYTES_MAX       ((uint64_t)16 << 20)
 #define MAP_BYTES                ((uint64_t)4 << 40)
 #define REQUESTS_BYTES_MAX       ((uint64_t)256 << 20)
 #define CONNECTION_OUT_BYTES_MAX ((uint64_t)4 << 20)
