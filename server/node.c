@@ -203,7 +203,9 @@ static void close_when_quiet(void *owner)
     struct node *node = owner;
     if (is_quiet(node))
         node_flush_last(node);
-    if (is_quiet(node))
+    /* 1. a long read runs as a job; 2. its call's time is over, and the last connection closes;
+     * 3. this node closes. The job still reads the store, which has to stay. */
+    if (is_quiet(node) && kv_views_open(node->kv) == 0)
         journal_close(node->journal, on_journal_closed, node);
     else if (!io_timer_set(node->io, &node->turn_timer, io_now_ms(node->io) + CLOSE_POLL_MS))
         node_fail(node, EXIT_CODE_FAILURE, "a timer cannot be set", "out of memory");
