@@ -15,6 +15,7 @@ enum {
     NODE_APPLY_SLICE_US = 500, /* of applying in one turn (I10) */
     NODE_BATCH_BYTES_MAX = 4 << 20,
     NODE_BATCH_ENTRIES_MAX = 4096,
+    NODE_REWRITE_ENTRIES_MAX = 1 << 16,
     NODE_FORWARD_RETRY_MS = 10, /* after the leader would not take one */
 };
 
@@ -26,9 +27,10 @@ struct node_persist {
     struct raft_hard_state hard;
     uint64_t seq;         /* pending up to here */
     uint64_t writing_seq; /* 0: this write ends before what its seq asked for */
-    struct slice *slices; /* of the write, NODE_BATCH_ENTRIES_MAX */
+    struct slice *slices; /* of the write, NODE_REWRITE_ENTRIES_MAX */
     struct raft_pos *positions;
-    bool is_rewriting; /* the live tail again, so that old segments come free */
+    bool wants_rewrite; /* the live tail again, so that old segments come free */
+    bool is_rewriting;  /* the write under way is that */
 };
 
 /* A write that another member forwarded, until the end of the turn. */
@@ -150,7 +152,8 @@ void node_on_forward_refused(void *owner, uint64_t member,
 enum exit_code node_persist_open(struct node *node);
 void node_persist_add(struct node *node, const struct raft_ready *ready);
 void node_persist_write(struct node *node);
-/* All that is not flushed goes to the journal once more, and the segments before it come free. */
+/* All that is not flushed goes to the journal once more, if one batch holds it, and the segments
+ * before it come free. */
 void node_persist_rewrite(struct node *node);
 void node_persist_done(struct node *node);
 

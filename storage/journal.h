@@ -104,7 +104,8 @@ uint64_t journal_batch_bytes_max(const struct journal *j);
 
 /* LMDB durably holds everything up to flushed_index (I4): segments older than the newest batch
  * whose prev.index is at or below it are free, oldest first, never the one being written. So
- * writing the live tail again, from the flushed position on, frees all that is older.
+ * writing the live tail again, from the flushed position on, frees all that is older. In one
+ * batch: a part of it would be the end of the log if nothing else came after.
  * Starts a job that makes the next segment when none is ready. */
 void journal_release(struct journal *j, uint64_t flushed_index);
 

@@ -97,6 +97,21 @@ Test(journal_write, writing_the_live_tail_again_frees_what_is_older)
     lab_free(lab);
 }
 
+/* Why the caller writes its tail again in one batch (node_persist.c): recovery ends with it. */
+Test(journal_write, a_part_of_the_tail_written_again_cuts_off_the_rest)
+{
+    struct lab *lab = lab_opened(2);
+    lab_append(lab, 4, 100);
+    lab_write_now(lab, &(struct lab_batch){ .hard = lab->durable.hard,
+                                            .prev_index = 0,
+                                            .term = lab->durable.hard.term,
+                                            .count = 2 });
+    lab_close(lab);
+    cr_assert_eq(lab_open(lab), JOURNAL_OK);
+    cr_assert_eq(lab->durable.last, 2, "which is what came back");
+    lab_free(lab);
+}
+
 Test(journal_write, hard_states_alone_free_each_other)
 {
     struct lab *lab = lab_opened(2);
