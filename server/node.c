@@ -201,6 +201,8 @@ static bool is_quiet(const struct node *node)
 static void close_when_quiet(void *owner)
 {
     struct node *node = owner;
+    if (journal_usage(node->journal).is_stuck)
+        node_fail(node, EXIT_CODE_NO_SPACE, "the journal cannot grow", "no room on the disk");
     if (is_quiet(node))
         node_flush_last(node);
     /* 1. a long read runs as a job; 2. its call's time is over, and the last connection closes;

@@ -139,8 +139,11 @@ static bool tail_write(struct node *node)
 void node_persist_write(struct node *node)
 {
     struct node_persist *p = &node->persist;
-    if (p->is_writing)
+    if (p->is_writing) {
+        if (journal_usage(node->journal).is_stuck)
+            node_flush_for_room(node);
         return;
+    }
     bool is_written = tail_write(node);
     p->wants_rewrite = false; /* asked for again while room is short */
     if (is_written || !p->is_pending)
