@@ -79,6 +79,7 @@ static enum machine_err apply_one(struct node *node, uint64_t index)
         machine_apply(node->machine, &header, payload, request ? &request->reply : NULL);
     if (err != MACHINE_OK)
         return err;
+    node->unflushed_bytes += entry->bytes.size;
     const struct machine_state *state = machine_state(node->machine);
     remember_hash(node, (struct raft_state_hash){ index, state->state_hash });
     if (request)

@@ -101,8 +101,9 @@ struct node {
     struct raft_status status;
     uint64_t apply_to_index; /* committed, and durable here: may be applied */
     uint64_t applied_term;
-    uint64_t noop_term;   /* the last term that we led and began */
-    bool apply_is_sliced; /* an entry is half applied */
+    uint64_t noop_term;       /* the last term that we led and began */
+    bool apply_is_sliced;     /* an entry is half applied */
+    uint64_t unflushed_bytes; /* of entries, applied since the last flush began */
     struct raft_state_hash hashes[NODE_HASHES];
     struct raft_state_hash expected; /* the leader's, ahead of us; index 0: none */
     bool is_corrupt;
