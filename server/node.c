@@ -49,8 +49,8 @@ static void announce_when_serving(struct node *node)
     if (node->is_serving || node->status.leader == 0 || !node->has_voice)
         return;
     node->is_serving = true;
+    node->publish_is_due = true;
     node->options.on_serving(node->options.owner);
-    node_publish_attributes(node);
 }
 
 static void forget_lost_leader(struct node *node)
@@ -81,6 +81,8 @@ void node_turn_end(struct node *node)
         return;
     peer_net_flush(node->peers);
     announce_when_serving(node);
+    if (node->publish_is_due && !node->is_closing)
+        node_publish_attributes(node);
     forget_lost_leader(node);
     if (kv_trim(node->kv))
         node_want_turn(node); /* a chunk a turn (I10) */

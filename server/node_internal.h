@@ -97,6 +97,7 @@ struct node {
     struct list compaction_waits; /* struct node_wait */
     struct request publish;       /* our own name and URLs */
     struct arena publish_arena;
+    bool publish_is_due; /* not published yet, or refused */
 
     struct raft_status status;
     uint64_t apply_to_index; /* committed, and durable here: may be applied */
