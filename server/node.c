@@ -49,8 +49,8 @@ static void announce_when_serving(struct node *node)
     if (node->is_serving || node->status.leader == 0 || !node->has_voice)
         return;
     node->is_serving = true;
+    node->publish_is_due = true;
     node->options.on_serving(node->options.owner);
-    node_publish_attributes(node);
 }
 
 static void forget_lost_leader(struct node *node)
@@ -81,6 +81,8 @@ void node_turn_end(struct node *node)
         return;
     peer_net_flush(node->peers);
     announce_when_serving(node);
+    if (node->publish_is_due && !node->is_closing)
+        node_publish_attributes(node);
     forget_lost_leader(node);
     if (kv_trim(node->kv))
         node_want_turn(node); /* a chunk a turn (I10) */
@@ -201,9 +203,13 @@ static bool is_quiet(const struct node *node)
 static void close_when_quiet(void *owner)
 {
     struct node *node = owner;
+    if (journal_usage(node->journal).is_stuck)
+        node_fail(node, EXIT_CODE_NO_SPACE, "the journal cannot grow", "no room on the disk");
     if (is_quiet(node))
         node_flush_last(node);
-    if (is_quiet(node))
+    /* 1. a long read runs as a job; 2. its call's time is over, and the last connection closes;
+     * 3. this node closes. The job still reads the store, which has to stay. */
+    if (is_quiet(node) && kv_views_open(node->kv) == 0)
         journal_close(node->journal, on_journal_closed, node);
     else if (!io_timer_set(node->io, &node->turn_timer, io_now_ms(node->io) + CLOSE_POLL_MS))
         node_fail(node, EXIT_CODE_FAILURE, "a timer cannot be set", "out of memory");

@@ -79,6 +79,7 @@ static enum machine_err apply_one(struct node *node, uint64_t index)
         machine_apply(node->machine, &header, payload, request ? &request->reply : NULL);
     if (err != MACHINE_OK)
         return err;
+    node->unflushed_bytes += entry->bytes.size;
     const struct machine_state *state = machine_state(node->machine);
     remember_hash(node, (struct raft_state_hash){ index, state->state_hash });
     if (request)
@@ -117,8 +118,13 @@ void node_apply_committed(struct node *node)
     uint64_t before = machine_state(node->machine)->applied.index;
     if (before >= node->apply_to_index)
         return;
-    if (machine_batch_begin(node->machine) != KV_OK) {
+    enum kv_err err = machine_batch_begin(node->machine);
+    if (err == KV_E_BUSY) {
         node_want_turn(node); /* every view is out: one comes back with the next job's end */
+        return;
+    }
+    if (err != KV_OK) {
+        node_fail_store(node, err);
         return;
     }
     apply_slice(node);

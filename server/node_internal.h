@@ -15,6 +15,7 @@ enum {
     NODE_APPLY_SLICE_US = 500, /* of applying in one turn (I10) */
     NODE_BATCH_BYTES_MAX = 4 << 20,
     NODE_BATCH_ENTRIES_MAX = 4096,
+    NODE_REWRITE_ENTRIES_MAX = 1 << 16,
     NODE_FORWARD_RETRY_MS = 10, /* after the leader would not take one */
 };
 
@@ -26,9 +27,10 @@ struct node_persist {
     struct raft_hard_state hard;
     uint64_t seq;         /* pending up to here */
     uint64_t writing_seq; /* 0: this write ends before what its seq asked for */
-    struct slice *slices; /* of the write, NODE_BATCH_ENTRIES_MAX */
+    struct slice *slices; /* of the write, NODE_REWRITE_ENTRIES_MAX */
     struct raft_pos *positions;
-    bool is_rewriting; /* the live tail again, so that old segments come free */
+    bool wants_rewrite; /* the live tail again, so that old segments come free */
+    bool is_rewriting;  /* the write under way is that */
 };
 
 /* A write that another member forwarded, until the end of the turn. */
@@ -95,12 +97,14 @@ struct node {
     struct list compaction_waits; /* struct node_wait */
     struct request publish;       /* our own name and URLs */
     struct arena publish_arena;
+    bool publish_is_due; /* not published yet, or refused */
 
     struct raft_status status;
     uint64_t apply_to_index; /* committed, and durable here: may be applied */
     uint64_t applied_term;
-    uint64_t noop_term;   /* the last term that we led and began */
-    bool apply_is_sliced; /* an entry is half applied */
+    uint64_t noop_term;       /* the last term that we led and began */
+    bool apply_is_sliced;     /* an entry is half applied */
+    uint64_t unflushed_bytes; /* of entries, applied since the last flush began */
     struct raft_state_hash hashes[NODE_HASHES];
     struct raft_state_hash expected; /* the leader's, ahead of us; index 0: none */
     bool is_corrupt;
@@ -150,7 +154,8 @@ void node_on_forward_refused(void *owner, uint64_t member,
 enum exit_code node_persist_open(struct node *node);
 void node_persist_add(struct node *node, const struct raft_ready *ready);
 void node_persist_write(struct node *node);
-/* All that is not flushed goes to the journal once more, and the segments before it come free. */
+/* All that is not flushed goes to the journal once more, if one batch holds it, and the segments
+ * before it come free. */
 void node_persist_rewrite(struct node *node);
 void node_persist_done(struct node *node);
 

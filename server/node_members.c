@@ -310,13 +310,14 @@ static bool attributes_are_known(const struct node *node)
 static void on_published(struct request *request)
 {
     struct node *node = LIST_ENTRY(request, struct node, publish);
-    arena_reset(&node->publish_arena);
-    if (request->reply.error != ETCD_OK && !node->is_closing)
-        node_publish_attributes(node);
+    arena_done(&node->publish_arena);
+    /* Not from here: where too many requests wait this ran within node_submit. */
+    node->publish_is_due = request->reply.error != ETCD_OK;
 }
 
 void node_publish_attributes(struct node *node)
 {
+    node->publish_is_due = false;
     if (attributes_are_known(node))
         return;
     Holdfastpb__MemberAttributes attributes = HOLDFASTPB__MEMBER_ATTRIBUTES__INIT;

@@ -11,8 +11,8 @@
 enum exit_code node_persist_open(struct node *node)
 {
     struct node_persist *p = &node->persist;
-    p->slices = calloc(NODE_BATCH_ENTRIES_MAX, sizeof *p->slices);
-    p->positions = calloc(NODE_BATCH_ENTRIES_MAX, sizeof *p->positions);
+    p->slices = calloc(NODE_REWRITE_ENTRIES_MAX, sizeof *p->slices);
+    p->positions = calloc(NODE_REWRITE_ENTRIES_MAX, sizeof *p->positions);
     return p->slices && p->positions ? EXIT_CODE_OK : EXIT_CODE_FAILURE;
 }
 
@@ -58,7 +58,7 @@ static void on_written(void *owner, enum journal_err err)
         return;
     }
     p->is_writing = false;
-    if (p->is_rewriting && !p->is_pending) {
+    if (p->is_rewriting) {
         p->is_rewriting = false;
         journal_release(node->journal, store_published(node->store)->applied.index);
     }
@@ -68,41 +68,85 @@ static void on_written(void *owner, enum journal_err err)
     node_step(node, &durable);
 }
 
-/* As much of the pending range as one batch takes; the rest stays pending. */
-static struct journal_batch batch_of_pending(struct node *node)
+/* As much of the range as one batch takes. */
+static struct journal_batch batch_of(struct node *node, struct raft_range range,
+                                     uint32_t entries_max)
 {
     struct node_persist *p = &node->persist;
     struct journal_batch batch = { .hard = p->hard,
                                    .entries = p->slices,
                                    .positions = p->positions };
-    /* What a conflict has cut off and nothing replaced yet is not in the log any more. */
-    uint64_t last = raft_last_pos(node->raft).index;
-    if (p->range.last > last)
-        p->range.last = last;
     uint64_t bytes_max = journal_batch_bytes_max(node->journal);
     uint64_t bytes = 0;
-    for (uint64_t index = p->range.first; index <= p->range.last; index++) {
+    for (uint64_t index = range.first; index <= range.last; index++) {
         const struct raft_entry *entry = raft_entry_at(node->raft, index);
         ASSERT(entry);
         bytes += entry->bytes.size;
-        if (batch.entry_count == NODE_BATCH_ENTRIES_MAX ||
-            (bytes > bytes_max && batch.entry_count > 0))
+        if (batch.entry_count == entries_max || (bytes > bytes_max && batch.entry_count > 0))
             break;
         p->slices[batch.entry_count] = entry->bytes;
         p->positions[batch.entry_count] = entry->pos;
         batch.entry_count++;
     }
     if (batch.entry_count > 0) {
-        uint64_t before = p->range.first - 1;
+        uint64_t before = range.first - 1;
         batch.prev = (struct raft_pos){ raft_term_at(node->raft, before), before };
     }
     return batch;
 }
 
+/* The live tail, whole or not at all. In two batches it could get lost (I1):
+ *   1. entries 1 to 5,000 are durable and acknowledged; 2. 1 to 4,096 are written again;
+ *   3. a crash; 4. recovery takes that batch for where the log goes on, and ends at 4,096. */
+static bool batch_of_tail(struct node *node, struct journal_batch *ret_batch)
+{
+    uint64_t first = store_published(node->store)->applied.index + 1;
+    uint64_t last = raft_last_pos(node->raft).index;
+    if (first > last || last - first >= NODE_REWRITE_ENTRIES_MAX)
+        return false;
+    struct raft_range tail = { .first = first, .last = last };
+    *ret_batch = batch_of(node, tail, NODE_REWRITE_ENTRIES_MAX);
+    return ret_batch->entry_count == last + 1 - first;
+}
+
+/* The rest of what is pending stays so. */
+static struct journal_batch batch_of_pending(struct node *node)
+{
+    struct node_persist *p = &node->persist;
+    /* What a conflict has cut off and nothing replaced yet is not in the log any more. */
+    uint64_t last = raft_last_pos(node->raft).index;
+    if (p->range.last > last)
+        p->range.last = last;
+    return batch_of(node, p->range, NODE_BATCH_ENTRIES_MAX);
+}
+
+/* False: there was nothing to write again, or no room. */
+static bool tail_write(struct node *node)
+{
+    struct node_persist *p = &node->persist;
+    struct journal_batch batch;
+    if (!p->wants_rewrite || !batch_of_tail(node, &batch))
+        return false;
+    if (journal_write(node->journal, &batch, on_written, node) != JOURNAL_OK)
+        return false; /* what is pending meets the same, and says so */
+    p->is_writing = true;
+    p->is_rewriting = true;
+    p->is_pending = false; /* it is part of the tail */
+    p->writing_seq = p->seq;
+    return true;
+}
+
 void node_persist_write(struct node *node)
 {
     struct node_persist *p = &node->persist;
-    if (!p->is_pending || p->is_writing)
+    if (p->is_writing) {
+        if (journal_usage(node->journal).is_stuck)
+            node_flush_for_room(node);
+        return;
+    }
+    bool is_written = tail_write(node);
+    p->wants_rewrite = false; /* asked for again while room is short */
+    if (is_written || !p->is_pending)
         return;
     struct journal_batch batch = batch_of_pending(node);
     enum journal_err err = journal_write(node->journal, &batch, on_written, node);
@@ -123,14 +167,6 @@ void node_persist_write(struct node *node)
 
 void node_persist_rewrite(struct node *node)
 {
-    struct node_persist *p = &node->persist;
-    if (p->is_rewriting)
-        return;
-    uint64_t first = store_published(node->store)->applied.index + 1;
-    uint64_t last = raft_last_pos(node->raft).index;
-    if (first > last)
-        return;
-    p->is_rewriting = true;
-    p->is_pending = true;
-    p->range = (struct raft_range){ .first = first, .last = last };
+    if (!node->persist.is_rewriting)
+        node->persist.wants_rewrite = true;
 }

@@ -263,15 +263,19 @@ void node_on_forward_refused(void *owner, uint64_t member,
     (void)member;
     requests_on_refused(&node->requests, refused->request_id, refused->term);
     node->forward_not_before_ms = io_now_ms(node->io) + NODE_FORWARD_RETRY_MS;
-    IGNORE(!io_timer_set(node->io, &node->turn_timer, node->forward_not_before_ms),
-           "without the timer the next event begins the turn");
 }
 
 static void forward_to_leader(struct node *node)
 {
-    if (!peer_net_is_up(node->peers, node->status.leader) ||
-        io_now_ms(node->io) < node->forward_not_before_ms)
+    if (!peer_net_is_up(node->peers, node->status.leader))
         return;
+    if (io_now_ms(node->io) < node->forward_not_before_ms) {
+        /* Each turn anew: who wants the next turn at once takes the timer for that. */
+        if (requests_queued(&node->requests))
+            IGNORE(!io_timer_set(node->io, &node->turn_timer, node->forward_not_before_ms),
+                   "without the timer the next event begins the turn");
+        return;
+    }
     struct request *request;
     while ((request = requests_queued(&node->requests)) != NULL) {
         struct peer_forward forward = {

@@ -90,7 +90,8 @@ typedef void journal_done_fn(void *owner, enum journal_err err);
 
 /* Begins the one write; `fn` runs when the batch and (if term or vote changed) the hard-state
  * slot are durable, or failed: with JOURNAL_E_IO, after which every call returns that. Where the
- * next segment is still being made the write waits for it. JOURNAL_E_FULL, _TOO_LARGE: nothing
+ * next segment is still being made the write waits for it; should that fail for want of room on
+ * the disk, until a release (journal_usage: is_stuck). JOURNAL_E_FULL, _TOO_LARGE: nothing
  * began. */
 enum journal_err journal_write(struct journal *j, const struct journal_batch *batch,
                                journal_done_fn *fn, void *owner)
@@ -104,7 +105,8 @@ uint64_t journal_batch_bytes_max(const struct journal *j);
 
 /* LMDB durably holds everything up to flushed_index (I4): segments older than the newest batch
  * whose prev.index is at or below it are free, oldest first, never the one being written. So
- * writing the live tail again, from the flushed position on, frees all that is older.
+ * writing the live tail again, from the flushed position on, frees all that is older. In one
+ * batch: a part of it would be the end of the log if nothing else came after.
  * Starts a job that makes the next segment when none is ready. */
 void journal_release(struct journal *j, uint64_t flushed_index);
 
@@ -119,6 +121,7 @@ struct journal_usage {
     uint64_t written_bytes; /* since open, headers and padding included */
     uint64_t write_count;
     uint32_t segments_in_use;
+    bool is_stuck; /* a write waits for a segment that could not be made: the disk is full */
 };
 struct journal_usage journal_usage(const struct journal *j);
 

@@ -206,5 +206,6 @@ struct journal_usage journal_usage(const struct journal *j)
         .written_bytes = j->written_bytes,
         .write_count = j->write_count,
         .segments_in_use = j->live_count,
+        .is_stuck = j->write.waiting && j->free_count == 0 && !j->maker.running,
     };
 }

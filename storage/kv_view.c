@@ -76,6 +76,11 @@ void kv_view_close(struct kv_view *view)
     kv->open_count--;
 }
 
+uint32_t kv_views_open(const struct kv *kv)
+{
+    return kv->open_count;
+}
+
 /* ---- one key ---- */
 
 /* Memtables hold disjoint, descending ranges of revisions, all newer than what is published but

@@ -7,6 +7,7 @@ import pytest
 import crash_loop
 from cluster import Cluster, leader_of
 from faults import FAST, Rpc, Writers, error_of, verify_all
+from rpc import Client, Put, Range, txn
 
 PIECE = 300  # acknowledged writes between two faults
 
@@ -153,3 +154,21 @@ def check_without_leader(rpc):
             "etcdserver: request timed out, possibly due to previous leader failure"), error
     code, text = error_of(rpc.put, b"k", b"x", metadata=[("hasleader", "true")])
     assert (code, text) == (grpc.StatusCode.UNAVAILABLE, "etcdserver: no leader")
+
+
+def test_sigterm_while_a_long_read_runs():
+    """A read as a job goes on when its client is gone: the store stays until it is done."""
+    with Cluster(1) as cluster:
+        node = cluster.start().nodes[0]
+        with Client(node.endpoint) as client:
+            for i in range(1000):
+                client.send(txn(success=[Put(key=b"%d/%d" % (i, j)) for j in range(128)]))
+        node.stop()
+        node.start().wait_ready()  # and nothing is left to flush at the next end
+        with Client(node.endpoint) as client:
+            count_all = Range(key=b"\0", range_end=b"\0", count_only=True)
+            counts = txn(success=[count_all] * 128)
+            reads = [client.kv.Txn.future(counts) for _ in range(8)]
+            client.send(Range(key=b"later", range_end=b"m"))
+            node.stop()
+            assert any(read.exception() for read in reads)

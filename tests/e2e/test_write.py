@@ -235,3 +235,13 @@ def test_replies_from_the_store(value_bytes):
                 assert [kv.value for kv in ranges] == [b"", value]
                 assert (previous.key, previous.value) == (key, value)
                 assert client.put(key, ignore_value=True, prev_kv=True).prev_kv.value == b"new"
+
+
+def test_commands_that_change_nothing_do_not_fill_the_log():
+    """Their weight alone has to bring a flush about: memtable and journal still have room."""
+    with Cluster(1, ["--max-request-bytes", str(9 << 20)]) as cluster:
+        with Client(cluster.start().nodes[0].endpoint) as client:
+            never = Compare(key=b"k", target=Compare.VERSION, result=EQUAL, version=9)
+            command = txn([never], [Put(key=b"k", value=bytes(8 << 20))])
+            for _ in range(50):  # 400 MiB, more than Raft keeps in memory
+                assert not client.send(command).succeeded

@@ -97,6 +97,21 @@ Test(journal_write, writing_the_live_tail_again_frees_what_is_older)
     lab_free(lab);
 }
 
+/* Why the caller writes its tail again in one batch (node_persist.c): recovery ends with it. */
+Test(journal_write, a_part_of_the_tail_written_again_cuts_off_the_rest)
+{
+    struct lab *lab = lab_opened(2);
+    lab_append(lab, 4, 100);
+    lab_write_now(lab, &(struct lab_batch){ .hard = lab->durable.hard,
+                                            .prev_index = 0,
+                                            .term = lab->durable.hard.term,
+                                            .count = 2 });
+    lab_close(lab);
+    cr_assert_eq(lab_open(lab), JOURNAL_OK);
+    cr_assert_eq(lab->durable.last, 2, "which is what came back");
+    lab_free(lab);
+}
+
 Test(journal_write, hard_states_alone_free_each_other)
 {
     struct lab *lab = lab_opened(2);
@@ -202,6 +217,32 @@ Test(journal_write, a_full_disk_shrinks_the_room_and_no_more)
     lab_flush(lab, lab->durable.last);
     fake_io_run(lab->fake);
     lab_append(lab, 1, most);
+    lab_free(lab);
+}
+
+Test(journal_write, a_write_that_waits_for_room_says_so_until_there_is_some)
+{
+    struct lab *lab = lab_new(1);
+    struct fake_disk *disk = fake_io_disk(lab->fake);
+    cr_assert_eq(lab_open(lab), JOURNAL_OK);
+    fake_disk_set_capacity(disk, LAB_SEGMENT_BYTES + 6 * PAGE);
+    uint32_t most = (uint32_t)journal_batch_bytes_max(lab->j) - 64;
+    struct lab_batch first = append_of(lab, 1, most);
+    cr_assert_eq(lab_write(lab, &first), JOURNAL_OK);
+    while (journal_is_writing(lab->j))
+        fake_io_step(lab->fake);
+    struct lab_batch second = append_of(lab, 1, most);
+    cr_assert_eq(lab_write(lab, &second), JOURNAL_OK, "a segment is being made");
+    cr_assert(!journal_usage(lab->j).is_stuck);
+    fake_io_run(lab->fake);
+    cr_assert(journal_is_writing(lab->j));
+    cr_assert(journal_usage(lab->j).is_stuck);
+    fake_disk_set_capacity(disk, UINT64_MAX);
+    journal_release(lab->j, 0);
+    cr_assert(!journal_usage(lab->j).is_stuck, "it is tried again");
+    fake_io_run(lab->fake);
+    cr_assert_eq(lab->completed_count, 2);
+    cr_assert_eq(lab->completed, JOURNAL_OK);
     lab_free(lab);
 }
 

@@ -367,8 +367,10 @@ Test(kv, views_are_bounded_and_come_back)
         for (int i = 0; i < VIEWS_MAX; i++)
             cr_assert_eq(kv_view_open(r.kv, &views[i]), KV_OK);
         cr_assert_eq(kv_view_open(r.kv, &extra), KV_E_BUSY);
+        cr_assert_eq(kv_views_open(r.kv), VIEWS_MAX);
         for (int i = 0; i < VIEWS_MAX; i++)
             kv_view_close(views[i]);
+        cr_assert_eq(kv_views_open(r.kv), 0);
     }
     kv_view_close(NULL);
     struct kv *kv;
