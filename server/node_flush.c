@@ -195,11 +195,16 @@ void node_flush_for_room(struct node *node)
         flush_begin(node);
         return;
     }
-    /* All is flushed, so what is in use is the tail alone, and still no segment could be made. */
+    /* All is flushed: old segments come free now, unless the tail alone is in use and still no
+     * segment could be made. What was in use is asked before: a release that frees ten of twelve
+     * leaves two as well, and is no reason to stop. */
+    uint32_t in_use = journal_usage(node->journal).segments_in_use;
     journal_release(node->journal, flushed);
-    if (journal_usage(node->journal).segments_in_use <= 2)
+    if (in_use <= 2)
         node_fail(node, EXIT_CODE_NO_SPACE, "the journal cannot grow",
                   "no room on the disk; free some and start this node again");
+    else if (journal_usage(node->journal).segments_in_use < in_use)
+        node_want_turn(node); /* the write is tried again */
 }
 
 void node_flush_last(struct node *node)
