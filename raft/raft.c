@@ -294,6 +294,12 @@ const struct raft_entry *raft_entry_at(const struct raft *r, uint64_t index)
     return &r->log.entries[raft_log_slot(&r->log, index)];
 }
 
+uint64_t raft_persist_seq_at(const struct raft *r, uint64_t index)
+{
+    ASSERT(raft_log_has(&r->log, index));
+    return r->log.persist_seqs[raft_log_slot(&r->log, index)];
+}
+
 struct raft_pos raft_next_pos(const struct raft *r)
 {
     return (struct raft_pos){ .term = r->term, .index = r->log.last.index + 1 };

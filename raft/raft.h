@@ -285,6 +285,10 @@ enum raft_err raft_step(struct raft *r, const struct raft_event *event,
 /* NULL when it is not in memory. Valid until the next raft_step. */
 const struct raft_entry *raft_entry_at(const struct raft *r, uint64_t index);
 
+/* The persist_seq with which the entry at index, which is in memory, was handed out. A caller that
+ * persists in parts tells of a part that ends before it by RAFT_EV_DURABLE with one less. */
+uint64_t raft_persist_seq_at(const struct raft *r, uint64_t index);
+
 /* Where the next proposal goes: {own term, last + 1}. Meaningful on a leader. */
 struct raft_pos raft_next_pos(const struct raft *r);
 

@@ -26,7 +26,7 @@ struct node_persist {
     struct raft_range range; /* pending; empty: the hard state alone */
     struct raft_hard_state hard;
     uint64_t seq;         /* pending up to here */
-    uint64_t writing_seq; /* 0: this write ends before what its seq asked for */
+    uint64_t writing_seq; /* what is durable once it is; 0: nothing new */
     struct slice *slices; /* of the write, NODE_REWRITE_ENTRIES_MAX */
     struct raft_pos *positions;
     bool wants_rewrite; /* the live tail again, so that old segments come free */

@@ -160,9 +160,10 @@ void node_persist_write(struct node *node)
     }
     p->is_writing = true;
     p->range.first += batch.entry_count;
-    bool is_all = range_is_empty(p->range);
-    p->writing_seq = is_all ? p->seq : 0;
-    p->is_pending = !is_all;
+    p->is_pending = !range_is_empty(p->range);
+    /* A part counts as well: a follower that catches up gets more while it writes, and one that
+     * reported nothing before all is written would never apply, flush and free its journal. */
+    p->writing_seq = p->is_pending ? raft_persist_seq_at(node->raft, p->range.first) - 1 : p->seq;
 }
 
 void node_persist_rewrite(struct node *node)

@@ -21,6 +21,10 @@ enum {
 static struct raft_options raft_options_of(const struct node *node)
 {
     uint64_t uncommitted = UNCOMMITTED_BYTES_MAX;
+    /* What no quorum has yet can neither be flushed nor freed: it must leave room in the ring. */
+    uint64_t ring = node->options.journal_segment_bytes * node->options.journal_segment_count_max;
+    if (uncommitted > ring / 4)
+        uncommitted = ring / 4;
     /* Whatever one request may weigh, a few of them fit. */
     if (uncommitted < 4ull * node->options.request_bytes_max)
         uncommitted = 4ull * node->options.request_bytes_max;

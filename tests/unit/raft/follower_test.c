@@ -323,6 +323,22 @@ Test(raft_follower, learner_never_campaigns)
     rig_close(&rig);
 }
 
+/* ---- writes in parts ---- */
+
+Test(raft_follower, a_part_of_what_it_was_given_counts_when_it_is_durable)
+{
+    struct rig rig = open_rig("", 0);
+    rig_append(&rig, 1, none, "11", 0, 10);
+    rig_append(&rig, 1, (struct raft_pos){ 1, 2 }, "11", 4, 10);
+    uint64_t third = raft_persist_seq_at(rig.raft, 3);
+    cr_assert_gt(third, raft_persist_seq_at(rig.raft, 2));
+    cr_assert_eq(third, raft_persist_seq_at(rig.raft, 4));
+    rig_step(&rig, (struct raft_event){ .type = RAFT_EV_DURABLE, .persist_seq = third - 1 });
+    cr_assert_eq(append_result(&rig)->match, 2);
+    cr_assert_eq(rig.ready.committed.last, 2);
+    rig_close(&rig);
+}
+
 /* ---- the start ---- */
 
 Test(raft_follower, started_asks_at_once_unless_it_heard_of_a_leader)
