@@ -70,6 +70,7 @@ help:
 	@echo 'make test      everything that CI checks but lint'
 	@echo 'make crash-loop ROUNDS=100 NODES=3   kill -9 of all at once under load, again and again'
 	@echo 'make measure   an idle cluster, and starts with a million keys on disk'
+	@echo 'make mutants   break the code on purpose, see which checker catches it'
 	@echo 'make lint      structure, purity, banned calls, formatting'
 	@echo 'make unit      unit tests alone (SAN=1: with sanitizers)'
 	@echo 'make all       build/holdfastd and build/holdfastctl'
@@ -176,6 +177,11 @@ KEYS    := 1000000
 measure: deps
 	@$(MAKE) --no-print-directory e2e-bin
 	@HOLDFAST_BUILD=$(B) $(PYTHON) tests/e2e/measure.py $(SECONDS) $(KEYS)
+
+# Deliberate defects, one at a time, each to be caught by a checker (docs/mutants.md).
+.PHONY: mutants
+mutants: deps
+	@tests/mutants/run
 
 clean:
 	rm -rf build
