@@ -32,11 +32,11 @@ static bool run_one(const struct run_options *o)
     double began_s = wall_s();
     struct run_result r = run(o);
     double took_s = wall_s() - began_s;
-    printf("seed %" PRIu64 " %s: %016" PRIx64 " %" PRIu64 " events, %" PRIu64
-           " entries, %u faults, "
+    printf("seed %" PRIu64 " %s: %016" PRIx64 " %" PRIu64 " events, %" PRIu64 " entries, %" PRIu64
+           " operations, %u faults, "
            "%.1f s in %.2f s\n",
            o->seed, r.is_good ? "good" : "FAILED", r.hash, r.event_count, r.applied_count,
-           r.fault_count, (double)r.virtual_us / 1e6, took_s);
+           r.op_count, r.fault_count, (double)r.virtual_us / 1e6, took_s);
     return r.is_good;
 }
 

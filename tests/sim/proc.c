@@ -231,6 +231,8 @@ static void op_run(struct sim_op *op)
     struct sim_proc *p = op->proc;
     op->is_ready = false;
     p->cost_us += CALLBACK_US;
+    if (p->is_dead && op->result >= 0)
+        op->result = -EIO; /* whatever it was, its kernel has taken it back */
     bool is_over = op->is_cancelled || op->result < 0;
     switch (op->kind) {
     case OP_ACCEPT:

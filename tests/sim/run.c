@@ -156,17 +156,24 @@ struct run_result run(const struct run_options *options)
     phase_faults(&r);
     if (!r.sim->has_failed)
         phase_liveness(&r);
-    load_close(r.load);
     if (!r.sim->has_failed)
         phase_end(&r);
+    uint64_t op_count = load_ops(r.load);
+    if (!r.sim->has_failed)
+        load_close(r.load);
     struct run_result result = {
         .is_good = !r.sim->has_failed,
         .hash = r.sim->trace.hash,
+        .op_count = op_count,
         .event_count = r.sim->event_count,
         .virtual_us = r.sim->now_us,
         .applied_count = sim_check_applied(r.sim),
         .fault_count = r.plan.count,
     };
+    if (!result.is_good) {
+        sim_scratch_remove(r.sim);
+        return result; /* the world stays as it stands, and ends with the process */
+    }
     sim_nemesis_free(r.nemesis);
     sim_free(r.sim);
     IGNORE(rmdir(scratch), "each host has taken its part away");

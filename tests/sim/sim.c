@@ -68,6 +68,13 @@ void sim_free(struct sim *sim)
     free(sim);
 }
 
+void sim_scratch_remove(struct sim *sim)
+{
+    for (uint32_t i = 0; i < sim->options.node_count; i++)
+        sim_host_scratch_remove(&sim->hosts[i]);
+    IGNORE(rmdir(sim->options.scratch) != 0, "what is left is not ours");
+}
+
 void sim_run_until(struct sim *sim, uint64_t until_us)
 {
     struct event *event;

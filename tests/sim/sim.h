@@ -65,6 +65,9 @@ struct sim {
 struct sim *sim_new(const struct sim_options *options);
 void sim_free(struct sim *sim);
 
+/* Takes the files away without anything else, for a run that failed. */
+void sim_scratch_remove(struct sim *sim);
+
 /* A stream of its own for this purpose; a and b name whose. */
 struct prng sim_chance(const struct sim *sim, enum sim_chance purpose, uint64_t a, uint64_t b);
 
