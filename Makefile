@@ -69,6 +69,7 @@ help:
 	@echo 'make cluster   three nodes on loopback until Ctrl-C'
 	@echo 'make test      everything that CI checks but lint'
 	@echo 'make crash-loop ROUNDS=100 NODES=3   kill -9 of all at once under load, again and again'
+	@echo 'make crash-images SEEDS=20 CUTS=2   what a power cut may leave of store and journal, at length'
 	@echo 'make measure   an idle cluster, and starts with a million keys on disk'
 	@echo 'make lint      structure, purity, banned calls, formatting'
 	@echo 'make unit      unit tests alone (SAN=1: with sanitizers)'
@@ -118,6 +119,13 @@ $(B)/tests/unit/tools/%_test: $(B)/obj/tests/unit/tools/%_test.o $(SUPPORT_O) \
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lcriterion
 
+# Its own open, pwrite, fdatasync ... stand in front of libc's for LMDB too: exported.
+CRASH_C := $(wildcard tests/crash/*.c)
+$(B)/tests/crash/crash_images: $(CRASH_C:%.c=$(B)/obj/%.o) \
+		$(addprefix $(B)/obj/tests/support/,store_model.o store_rig.o inline_io.o) $(LIB)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(LDFLAGS) -rdynamic -o $@ $^ $(LDLIBS)
+
 # What the end-to-end tests load the nodes with.
 $(B)/tests/e2e/writers: $(B)/obj/tests/e2e/writers.o $(CLIENT_O) $(LIB)
 	@mkdir -p $(@D)
@@ -164,6 +172,15 @@ crash-loop: deps
 	@$(MAKE) --no-print-directory e2e-bin
 	@HOLDFAST_BUILD=$(B) $(PYTHON) tests/e2e/crash_loop.py $(ROUNDS) $(NODES) $(SEED)
 
+# What power cuts may leave, from more SEEDS and with more CUTS at each point than make test has.
+SEEDS := 20
+CUTS  := 2
+.PHONY: crash-bin crash-images
+crash-bin: $(B)/tests/crash/crash_images
+crash-images: deps
+	@$(MAKE) --no-print-directory crash-bin
+	@$(B)/tests/crash/crash_images $(SEEDS) $(CUTS)
+
 # Latency and throughput of writes beside the machine's limit and etcd, in one run.
 perf-writes: all
 	@$(MAKE) --no-print-directory $(B)/tests/perf/limit $(B)/tests/perf/put_latency
@@ -182,4 +199,4 @@ clean:
 
 -include $(LIB_O:.o=.d) $(CTL_O:.o=.d) $(DEMO_O:.o=.d) $(CLIENT_O:.o=.d) $(SUPPORT_O:.o=.d) \
 	$(UNIT_C:%.c=$(B)/obj/%.d) $(B)/obj/server/main.d \
-	$(B)/obj/tests/e2e/writers.d
+	$(B)/obj/tests/e2e/writers.d $(CRASH_C:%.c=$(B)/obj/%.d)
