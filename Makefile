@@ -78,6 +78,7 @@ help:
 	@echo 'make cluster   three nodes on loopback until Ctrl-C'
 	@echo 'make test      everything that CI checks but lint'
 	@echo 'make crash-loop ROUNDS=100 NODES=3   kill -9 of all at once under load, again and again'
+	@echo 'make crash-images SEEDS=20 CUTS=2   what a power cut may leave of store and journal, at length'
 	@echo 'make measure   an idle cluster, and starts with a million keys on disk'
 	@echo 'make mutants   break the code on purpose, see which checker catches it'
 	@echo 'make lint      structure, purity, banned calls, formatting'
@@ -137,6 +138,13 @@ $(B)/tests/unit/sim/%_test: $(B)/obj/tests/unit/sim/%_test.o $(SUPPORT_O) $(SIM_
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lcriterion
 
+# Its own open, pwrite, fdatasync ... stand in front of libc's for LMDB too: exported.
+CRASH_C := $(wildcard tests/crash/*.c)
+$(B)/tests/crash/crash_images: $(CRASH_C:%.c=$(B)/obj/%.o) \
+		$(addprefix $(B)/obj/tests/support/,store_model.o store_rig.o inline_io.o) $(LIB)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(LDFLAGS) -rdynamic -o $@ $^ $(LDLIBS)
+
 # What the end-to-end tests load the nodes with.
 $(B)/tests/e2e/writers: $(B)/obj/tests/e2e/writers.o $(CLIENT_O) $(LIB)
 	@mkdir -p $(@D)
@@ -183,6 +191,15 @@ crash-loop: deps
 	@$(MAKE) --no-print-directory e2e-bin
 	@HOLDFAST_BUILD=$(B) $(PYTHON) tests/e2e/crash_loop.py $(ROUNDS) $(NODES) $(SEED)
 
+# What power cuts may leave, from more SEEDS and with more CUTS at each point than make test has.
+SEEDS := 20
+CUTS  := 2
+.PHONY: crash-bin crash-images
+crash-bin: $(B)/tests/crash/crash_images
+crash-images: deps
+	@$(MAKE) --no-print-directory crash-bin
+	@$(B)/tests/crash/crash_images $(SEEDS) $(CUTS)
+
 # Latency and throughput of writes beside the machine's limit and etcd, in one run.
 perf-writes: all
 	@$(MAKE) --no-print-directory $(B)/tests/perf/limit $(B)/tests/perf/put_latency
@@ -207,4 +224,4 @@ clean:
 -include $(LIB_O:.o=.d) $(CTL_O:.o=.d) $(DEMO_O:.o=.d) $(CLIENT_O:.o=.d) $(SUPPORT_O:.o=.d) \
 	$(CHECK_O:.o=.d) $(SIM_LOAD_O:.o=.d) \
 	$(UNIT_C:%.c=$(B)/obj/%.d) $(B)/obj/server/main.d \
-	$(B)/obj/tests/e2e/writers.d $(SIM_O:.o=.d)
+	$(B)/obj/tests/e2e/writers.d $(SIM_O:.o=.d) $(CRASH_C:%.c=$(B)/obj/%.d)

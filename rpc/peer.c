@@ -290,6 +290,21 @@ const char *peer_hello_judge(struct peer_net *net, const Holdfastpb__Hello *pb, 
     return h->on_hello(h->owner, ret_hello, ret_final);
 }
 
+/* A broken member would fill the log: the same again waits. Texts are constants. */
+void peer_complain(struct peer_net *net, uint64_t member, const char *why)
+{
+    const struct peer_handlers *h = &net->options.handlers;
+    struct peer_member *m = peer_net_find(net, member);
+    struct peer_complaint *last = m ? &m->complaint : &net->complaint;
+    uint64_t now_ms = io_now_ms(net->options.io);
+    /* Anybody can be a stranger, with one fault after another: all of theirs are the same. */
+    bool is_same = last->why && (!m || strcmp(last->why, why) == 0);
+    if (is_same && now_ms - last->told_ms < PEER_COMPLAINT_MS)
+        return;
+    *last = (struct peer_complaint){ .why = why, .told_ms = now_ms };
+    h->on_complaint(h->owner, m ? member : 0, why);
+}
+
 static bool dispatch_raft(struct peer_conn *c, const Holdfastpb__RaftMessage *pb,
                           struct block *block, struct slice attachment)
 {
@@ -299,8 +314,8 @@ static bool dispatch_raft(struct peer_conn *c, const Holdfastpb__RaftMessage *pb
         return false;
     msg.from = c->member->id;
     msg.to = c->net->options.self.member_id;
-    h->on_raft(h->owner, &msg);
-    return true;
+    c->bad_why = "an impossible message of the consensus";
+    return h->on_raft(h->owner, &msg);
 }
 
 static bool dispatch_formation(struct peer_conn *c, const Holdfastpb__Formation *pb)
@@ -309,8 +324,8 @@ static bool dispatch_formation(struct peer_conn *c, const Holdfastpb__Formation 
     struct slice bytes;
     if (!pb_arena_pack(&c->net->arena, &pb->base, &bytes))
         return false;
-    h->on_formation(h->owner, c->member->id, bytes);
-    return true;
+    c->bad_why = "an impossible announcement of its disk";
+    return h->on_formation(h->owner, c->member->id, bytes);
 }
 
 static bool dispatch_forward(struct peer_conn *c, const Holdfastpb__Forward *pb,
@@ -366,6 +381,7 @@ bool peer_dispatch(struct peer_conn *c, const Holdfastpb__PeerMessage *message, 
     case _HOLDFASTPB__PEER_MESSAGE__MESSAGE__CASE_IS_INT_SIZE:
         break;
     }
+    c->bad_why = "a message of an unknown type; is this node too old?";
     return false;
 }
 

@@ -23,7 +23,8 @@
  * Disks:    formation (I7a) relies on this: a member has at most one accepted connection, the
  *           newest; a Hello of another process closes all connections with the one before; and
  *           nothing but the Hello leaves on a dialled connection before it was answered.
- * Errors:   anything malformed, of another cluster or version: counted, connection closed.
+ * Errors:   anything malformed, impossible, of another cluster or version: dropped, counted, told
+ *           once (on_complaint), connection closed. Who dialled dials again after a back-off.
  */
 #ifndef RPC_PEER_H
 #define RPC_PEER_H
@@ -38,6 +39,7 @@ enum {
     PEER_CLUSTER_HASH_BYTES_MAX = 64,
     PEER_URLS_MAX = 16,
     PEER_FRAME_BYTES_MIN = 1 << 17,
+    PEER_COMPLAINT_MS = 60000,
 };
 
 struct peer_net;
@@ -85,12 +87,17 @@ struct peer_handlers {
     /* Dialling was refused by the member's host, or another process answers than before: its
      * process has died. Never after a mere reset or time-out. */
     void (*on_process_dead)(void *owner, uint64_t member);
-    void (*on_raft)(void *owner, const struct raft_msg *msg);
-    /* An encoded holdfastpb.Formation (I7a). */
-    void (*on_formation)(void *owner, uint64_t member, struct slice formation);
+    /* False: it is impossible. As with a malformed one the connection closes. */
+    bool (*on_raft)(void *owner, const struct raft_msg *msg);
+    /* An encoded holdfastpb.Formation (I7a). False: likewise. */
+    bool (*on_formation)(void *owner, uint64_t member, struct slice formation);
     void (*on_forward)(void *owner, uint64_t member, const struct peer_forward *forward);
     void (*on_forward_refused)(void *owner, uint64_t member,
                                const struct peer_forward_refused *refused);
+    /* What came from a member (0: from somebody unknown) was bad or its Hello is refused, and that
+     * ends the connection: for the log. Once a connection at most; the same again of the
+     * same member, or anything of another stranger, only after PEER_COMPLAINT_MS. */
+    void (*on_complaint)(void *owner, uint64_t member, const char *why);
 };
 
 struct peer_options {
@@ -111,7 +118,7 @@ struct peer_counters {
     uint64_t sent_bytes;
     uint64_t received_bytes;
     uint64_t frames_dropped;     /* out_bytes_max, frame_bytes_max, no memory */
-    uint64_t frames_bad;         /* malformed, checksum, unknown version */
+    uint64_t frames_bad;         /* malformed, checksum, unknown version or type, impossible */
     uint64_t hellos_refused;     /* by on_hello, or another cluster's */
     uint64_t connects;           /* dialled connections that got through the handshake */
     uint64_t dials_failed;       /* refused, timed out, unresolved */

@@ -319,6 +319,7 @@ void peer_conn_say_hello(struct peer_conn *c, uint64_t to)
 
 void peer_conn_refuse(struct peer_conn *c, uint64_t to, const char *why, bool is_final)
 {
+    peer_complain(c->net, to, why);
     c->net->counters.hellos_refused++;
     c->state = PEER_CONN_LAST_WORDS;
     if (!conn_timer_set(c, c->net->options.handshake_timeout_ms) ||
@@ -361,8 +362,11 @@ static bool on_frame(struct peer_conn *c, struct block *body)
 {
     size_t body_bytes = (size_t)c->frame.head_bytes + c->frame.attachment_bytes;
     const uint8_t *data = body ? body->data : NULL;
-    if (!peer_frame_body_is_intact(&c->frame, slice_of(data, body_bytes)))
+    c->bad_why = NULL;
+    if (!peer_frame_body_is_intact(&c->frame, slice_of(data, body_bytes))) {
+        c->bad_why = peer_frame_strerror(PEER_FRAME_E_CHECKSUM);
         return false;
+    }
     c->net->counters.frames_received++;
     if (body_bytes == 0)
         return on_ping(c);
@@ -389,13 +393,17 @@ static bool conn_take_header(struct peer_conn *c, struct slice *bytes)
     *bytes = slice_of(bytes->data + take, bytes->size - take);
     if (take < want)
         return true;
-    if (peer_frame_decode(c->header, frame_cap(c), &c->frame) != PEER_FRAME_OK)
+    enum peer_frame_err err = peer_frame_decode(c->header, frame_cap(c), &c->frame);
+    if (err != PEER_FRAME_OK) {
+        c->bad_why = peer_frame_strerror(err);
         return false;
+    }
     size_t body_bytes = (size_t)c->frame.head_bytes + c->frame.attachment_bytes;
     c->body_have_bytes = 0;
     if (body_bytes == 0)
         return true;
     c->body = block_new(body_bytes);
+    c->bad_why = c->body ? NULL : "no memory for a frame";
     return c->body != NULL;
 }
 
@@ -437,6 +445,17 @@ static bool conn_feed(struct peer_conn *c, struct slice bytes)
     return true;
 }
 
+/* It may be closed by now: a handler did that. */
+static void conn_spoilt(struct peer_conn *c)
+{
+    struct peer_net *net = c->net;
+    net->counters.frames_bad++;
+    if (c->state != PEER_CONN_CLOSED && !net->closing)
+        peer_complain(net, c->member ? c->member->id : 0,
+                      c->bad_why ? c->bad_why : "a message that is malformed or out of place");
+    peer_conn_lose(c);
+}
+
 static void conn_on_recv(void *owner, struct slice bytes, int32_t result)
 {
     (void)result;
@@ -450,10 +469,8 @@ static void conn_on_recv(void *owner, struct slice bytes, int32_t result)
     } else if (c->state != PEER_CONN_CLOSED) {
         net->counters.received_bytes += bytes.size;
         c->heard = true;
-        if (!conn_feed(c, bytes)) {
-            net->counters.frames_bad++;
-            peer_conn_lose(c);
-        }
+        if (!conn_feed(c, bytes))
+            conn_spoilt(c);
     }
     peer_net_leave(net);
 }

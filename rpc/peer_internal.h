@@ -57,6 +57,7 @@ struct peer_conn {
     struct peer_frame frame;
     struct block *body; /* sized to the frame once its header has verified */
     size_t body_have_bytes;
+    const char *bad_why; /* of a bad frame: more than that it is one; or NULL */
 
     /* Frames that wait, then what is being sent: one frame as it is, or several gathered. */
     struct list waiting;
@@ -74,6 +75,12 @@ struct peer_conn {
     uint32_t ping_ticks;
     uint32_t quiet_ticks;
     uint32_t send_ticks;
+};
+
+/* What was told last, and when. */
+struct peer_complaint {
+    const char *why; /* NULL: nothing yet */
+    uint64_t told_ms;
 };
 
 enum peer_link_state {
@@ -114,6 +121,7 @@ struct peer_member {
     uint8_t process[PEER_INCARNATION_BYTES];
     struct peer_link dial;
     struct peer_conn *accepted; /* NULL: none that is introduced */
+    struct peer_complaint complaint;
 };
 
 struct peer_listener {
@@ -139,7 +147,8 @@ struct peer_net {
     struct peer_listener listeners[PEER_LISTENERS_MAX];
     uint32_t listener_count;
     struct peer_counters counters;
-    uint32_t depth; /* of callbacks */
+    struct peer_complaint complaint; /* about strangers */
+    uint32_t depth;                  /* of callbacks */
     bool closing;
     void (*on_closed)(void *owner);
     void *on_closed_owner;
@@ -162,6 +171,9 @@ void peer_member_met(struct peer_member *m, struct peer_conn *c);
 
 /* Its process has died; told once. */
 void peer_member_died(struct peer_member *m);
+
+/* Says why a connection ends that c's other side has spoilt; member: whose it is, if known. */
+void peer_complain(struct peer_net *net, uint64_t member, const char *why);
 
 /* A frame on an established accepted connection. False: a bad one. */
 bool peer_dispatch(struct peer_conn *c, const Holdfastpb__PeerMessage *message, struct block *block,

@@ -137,6 +137,8 @@ void node_want_turn(struct node *node);
 
 /* node_raft.c: one event in, its effects carried out. False: Raft refused the event. */
 bool node_step(struct node *node, struct raft_event *event);
+/* A message from a member. False: it is impossible. */
+bool node_step_message(struct node *node, const struct raft_msg *msg);
 void node_on_raft_timer(void *owner);
 void node_on_start_timer(void *owner);
 enum exit_code node_raft_open(struct node *node, const struct store_state *state,

@@ -139,8 +139,6 @@ static const char *on_hello(void *owner, const struct peer_hello *hello, bool *r
     struct formation_effects effects;
     const char *refusal = formation_on_hello(&node->formation, hello->member_id, hello->incarnation,
                                              hello->initial_cluster_hash, ret_final, &effects);
-    if (refusal)
-        LOG_WARNF("refused a member", log_id("member", hello->member_id), log_text("why", refusal));
     formation_carry_out(node, &effects);
     return refusal;
 }
@@ -179,24 +177,29 @@ static void on_process_dead(void *owner, uint64_t member)
     node_step(node, &event);
 }
 
-static void on_raft(void *owner, const struct raft_msg *msg)
+static bool on_raft(void *owner, const struct raft_msg *msg)
 {
     struct node *node = owner;
     if (msg->type == RAFT_MSG_HEARTBEAT)
         node_check_hash(node, msg->from, msg->heartbeat.state);
     else if (msg->type == RAFT_MSG_HEARTBEAT_RESULT)
         node_check_hash(node, msg->from, msg->heartbeat_result.state);
-    struct raft_event event = { .type = RAFT_EV_MESSAGE, .message = *msg };
-    node_step(node, &event);
+    return node_step_message(node, msg);
 }
 
-static void on_formation(void *owner, uint64_t member, struct slice bytes)
+static bool on_formation(void *owner, uint64_t member, struct slice bytes)
 {
     struct node *node = owner;
     struct formation_effects effects;
-    if (!formation_on_announce(&node->formation, member, bytes, &effects))
-        LOG_WARNF("a member announced what cannot be", log_id("member", member));
+    bool is_possible = formation_on_announce(&node->formation, member, bytes, &effects);
     formation_carry_out(node, &effects);
+    return is_possible;
+}
+
+static void on_complaint(void *owner, uint64_t member, const char *why)
+{
+    (void)owner;
+    LOG_WARNF("closed a connection from a member", log_id("member", member), log_text("why", why));
 }
 
 /* ---- opening ---- */
@@ -218,7 +221,8 @@ static struct peer_options peer_options_of(struct node *node)
                       .on_raft = on_raft,
                       .on_formation = on_formation,
                       .on_forward = node_on_forward,
-                      .on_forward_refused = node_on_forward_refused },
+                      .on_forward_refused = node_on_forward_refused,
+                      .on_complaint = on_complaint },
         .members_max = RAFT_MEMBERS_MAX,
         .out_bytes_max = PEER_OUT_BYTES_MAX + 4ull * node->options.request_bytes_max,
         .frame_bytes_max = (4u << 20) + 2 * node->options.request_bytes_max,

@@ -143,11 +143,14 @@ static void on_ready(struct node *node, const struct raft_ready *ready)
         on_status(node, ready->status);
 }
 
-bool node_step(struct node *node, struct raft_event *event)
+/* A late message or timer must not act on parts that are closed already. */
+static bool is_over(const struct node *node)
 {
-    /* A late message or timer must not act on parts that are closed already. */
-    if (node->has_failed || node->closing_parts > 0)
-        return false;
+    return node->has_failed || node->closing_parts > 0;
+}
+
+static enum raft_err step(struct node *node, struct raft_event *event)
+{
     event->now_ms = io_now_ms(node->io);
     struct raft_ready ready;
     enum raft_err err = raft_step(node->raft, event, &ready);
@@ -155,7 +158,18 @@ bool node_step(struct node *node, struct raft_event *event)
         on_ready(node, &ready);
     else
         node->counters.raft_refused++;
-    return err == RAFT_OK;
+    return err;
+}
+
+bool node_step(struct node *node, struct raft_event *event)
+{
+    return !is_over(node) && step(node, event) == RAFT_OK;
+}
+
+bool node_step_message(struct node *node, const struct raft_msg *msg)
+{
+    struct raft_event event = { .type = RAFT_EV_MESSAGE, .message = *msg };
+    return is_over(node) || step(node, &event) != RAFT_E_MESSAGE;
 }
 
 void node_on_start_timer(void *owner)

@@ -83,10 +83,9 @@ static int file_fill_up(MDB_env *env)
     return MDB_SUCCESS;
 }
 
-static int env_open(struct store *s, const struct store_options *options)
+static int env_open(struct store *s, const struct store_options *options, const char *path,
+                    unsigned flags)
 {
-    if (mkdir(options->path, 0700) != 0 && errno != EEXIST)
-        return errno;
     int rc = mdb_env_create(&s->env);
     if (rc == MDB_SUCCESS)
         rc = mdb_env_set_mapsize(s->env, options->map_bytes);
@@ -97,12 +96,7 @@ static int env_open(struct store *s, const struct store_options *options)
     /* Default mode: no writable map (a full disk would be SIGBUS), full sync. Reads are of single
      * keys all over the file, so the kernel's read-ahead would only displace pages. */
     if (rc == MDB_SUCCESS)
-        rc = mdb_env_open(s->env, options->path, MDB_NOTLS | MDB_NORDAHEAD, 0600);
-    if (rc == MDB_SUCCESS)
-        rc = file_fill_up(s->env);
-    int stale = 0;
-    if (rc == MDB_SUCCESS)
-        rc = mdb_reader_check(s->env, &stale); /* one of a killed process would pin free pages */
+        rc = mdb_env_open(s->env, path, MDB_NOTLS | MDB_NORDAHEAD | flags, 0600);
     return rc;
 }
 
@@ -116,21 +110,89 @@ static enum store_err trees_open(struct store *s, MDB_txn *txn, unsigned log_fla
     return err;
 }
 
-/* All trees and the first meta row become durable in one transaction, or nothing does. */
-static enum store_err trees_make(struct store *s, MDB_txn *txn, struct store_meta *ret_meta)
+/* All trees and the first meta row, in one transaction. */
+static enum store_err trees_make(struct store *s, MDB_txn *txn)
 {
-    int rc = mdb_dbi_open(txn, "meta", MDB_CREATE, &s->trees.meta);
-    enum store_err err = store_err_of_mdb(rc);
-    if (err == STORE_OK)
-        err = trees_open(s, txn, MDB_CREATE);
-    if (err != STORE_OK)
-        return err;
-    *ret_meta = (struct store_meta){
+    const struct store_meta meta = {
         .cluster_id = s->cluster_id,
         .next_layer_id = 1,
         .state = { .revision = 1, .feature_level = 1 },
     };
-    return store_meta_put(txn, s->trees.meta, ret_meta);
+    int rc = mdb_dbi_open(txn, "meta", MDB_CREATE, &s->trees.meta);
+    enum store_err err = store_err_of_mdb(rc);
+    if (err == STORE_OK)
+        err = trees_open(s, txn, MDB_CREATE);
+    return err == STORE_OK ? store_meta_put(txn, s->trees.meta, &meta) : err;
+}
+
+static enum store_err new_file_write(struct store *s, const struct store_options *options,
+                                     const char *path)
+{
+    MDB_txn *txn;
+    int rc = env_open(s, options, path, MDB_NOSUBDIR | MDB_NOLOCK);
+    if (rc == MDB_SUCCESS)
+        rc = mdb_txn_begin(s->env, NULL, 0, &txn);
+    if (rc != MDB_SUCCESS)
+        return store_err_of_mdb(rc);
+    enum store_err err = trees_make(s, txn);
+    if (err == STORE_OK)
+        return store_err_of_mdb(mdb_txn_commit(txn));
+    mdb_txn_abort(txn);
+    return err;
+}
+
+static void env_close(struct store *s)
+{
+    if (s->env != NULL)
+        mdb_env_close(s->env);
+    s->env = NULL;
+}
+
+/* LMDB begins a file with two pages that nothing syncs before the first commit: a power cut in
+ * between could leave a file that never opens again. So a new one is named when it is whole. */
+static enum store_err file_make(struct store *s, const struct store_options *options,
+                                const char *name, const struct refusal *to)
+{
+    char next[PATH_MAX];
+    int size = snprintf(next, sizeof next, "%s/new.mdb", options->path);
+    ASSERT(size > 0 && (size_t)size < sizeof next); /* shorter than the name */
+    if (unlink(next) != 0 && errno != ENOENT)
+        return refuse(to, store_err_of_mdb(errno), "%s", strerror(errno));
+    enum store_err err = new_file_write(s, options, next);
+    env_close(s);
+    if (err == STORE_OK && rename(next, name) != 0)
+        err = store_err_of_mdb(errno);
+    return err == STORE_OK ? err : refuse(to, err, "a new store cannot be written");
+}
+
+static enum store_err file_make_if_absent(struct store *s, const struct store_options *options,
+                                          const struct refusal *to)
+{
+    char name[PATH_MAX];
+    struct stat file;
+    int size = snprintf(name, sizeof name, "%s/data.mdb", options->path);
+    if (size < 0 || (size_t)size >= sizeof name)
+        return refuse(to, STORE_E_IO, "%s", strerror(ENAMETOOLONG));
+    if (mkdir(options->path, 0700) != 0 && errno != EEXIST)
+        return refuse(to, store_err_of_mdb(errno), "%s", strerror(errno));
+    if (stat(name, &file) == 0)
+        return STORE_OK;
+    if (errno != ENOENT)
+        return refuse(to, store_err_of_mdb(errno), "%s", strerror(errno));
+    return file_make(s, options, name, to);
+}
+
+/* The file is there. */
+static enum store_err file_open(struct store *s, const struct store_options *options,
+                                const struct refusal *to)
+{
+    int stale = 0;
+    int rc = env_open(s, options, options->path, 0);
+    if (rc == MDB_SUCCESS)
+        rc = file_fill_up(s->env);
+    if (rc == MDB_SUCCESS)
+        rc = mdb_reader_check(s->env, &stale); /* one of a killed process would pin free pages */
+    return rc == MDB_SUCCESS ? STORE_OK : refuse(to, store_err_of_mdb(rc), "%s", mdb_strerror(rc));
 }
 
 static bool trees_are_whole(MDB_txn *txn)
@@ -159,6 +221,7 @@ static enum store_err trees_find(struct store *s, MDB_txn *txn, struct store_met
     return err == STORE_OK ? err : refuse(to, err, "a tree of the store cannot be opened");
 }
 
+/* A write transaction, so that the handles of the trees outlive it; nothing is written. */
 static enum store_err state_load(struct store *s, const struct refusal *to)
 {
     MDB_txn *txn;
@@ -168,15 +231,10 @@ static enum store_err state_load(struct store *s, const struct refusal *to)
     struct store_meta meta;
     enum store_err err;
     rc = mdb_dbi_open(txn, "meta", 0, &s->trees.meta);
-    if (rc == MDB_NOTFOUND) {
-        err = trees_make(s, txn, &meta);
-        if (err != STORE_OK)
-            refuse(to, err, "a new store cannot be written");
-    } else if (rc == MDB_SUCCESS) {
+    if (rc == MDB_SUCCESS)
         err = trees_find(s, txn, &meta, to);
-    } else {
+    else
         err = refuse(to, store_err_of_mdb(rc), "%s", mdb_strerror(rc));
-    }
     if (err != STORE_OK) {
         mdb_txn_abort(txn);
         return err;
@@ -213,10 +271,9 @@ enum store_err store_open(struct store **ret_s, const struct store_options *opti
     s->cluster_id = options->cluster_id;
     s->dirty_bytes_max = options->dirty_bytes_max;
     arena_init(&s->open_arena, 4 * STORE_META_BYTES_MAX);
-    int rc = env_open(s, options);
-    enum store_err err = store_err_of_mdb(rc);
-    if (rc != MDB_SUCCESS)
-        err = refuse(&to, err, "%s", mdb_strerror(rc));
+    enum store_err err = file_make_if_absent(s, options, &to);
+    if (err == STORE_OK)
+        err = file_open(s, options, &to);
     if (err == STORE_OK)
         err = state_load(s, &to);
     if (err == STORE_OK)
@@ -236,8 +293,7 @@ void store_close(struct store *s)
     if (s == NULL)
         return;
     ASSERT(!s->busy);
-    if (s->env != NULL)
-        mdb_env_close(s->env);
+    env_close(s);
     free(s->membership);
     arena_done(&s->open_arena);
     free(s);

@@ -66,7 +66,7 @@ static void node_closed(void *owner)
     n->net = NULL;
 }
 
-static void on_raft(void *owner, const struct raft_msg *msg)
+static bool on_raft(void *owner, const struct raft_msg *msg)
 {
     struct peer_rig_node *n = owner;
     cr_assert_eq(msg->to, n->id);
@@ -80,15 +80,26 @@ static void on_raft(void *owner, const struct raft_msg *msg)
         n->close_in_handler = false;
         peer_net_close(n->net, node_closed, n);
     }
+    return !n->refuse_messages;
 }
 
-static void on_formation(void *owner, uint64_t member, struct slice formation)
+static bool on_formation(void *owner, uint64_t member, struct slice formation)
 {
     struct peer_rig_node *n = owner;
     cr_assert_neq(member, n->id);
     n->formations++;
     text_note(n->formation, formation);
     n->formation_bytes = formation.size;
+    return !n->refuse_messages;
+}
+
+static void on_complaint(void *owner, uint64_t member, const char *why)
+{
+    struct peer_rig_node *n = owner;
+    cr_assert_neq(member, n->id);
+    n->complaints++;
+    n->complaint_member = member;
+    text_note(n->complaint_why, slice_of_text(why));
 }
 
 static void on_forward(void *owner, uint64_t member, const struct peer_forward *forward)
@@ -164,7 +175,7 @@ void peer_rig_open(struct peer_rig *rig)
                       .initial_cluster_hash = slice_of_text("12345678"),
                       .server_version = slice_of_text("0.1.0") },
             .handlers = { n, on_hello, on_refused, on_link, on_process_dead, on_raft, on_formation,
-                          on_forward, on_forward_refused },
+                          on_forward, on_forward_refused, on_complaint },
             .members_max = 4,
             .out_bytes_max = 1 << 20,
             .frame_bytes_max = 1 << 20,

@@ -29,6 +29,9 @@ struct peer_rig_node {
     uint32_t refusals;
     bool refused_final;
     char refused_why[PEER_RIG_TEXT_BYTES];
+    uint32_t complaints;
+    uint64_t complaint_member; /* of the last */
+    char complaint_why[PEER_RIG_TEXT_BYTES];
     uint32_t raft_count;
     struct raft_msg raft; /* the last; entries are dead */
     struct block *kept;   /* of the last append with entries, referenced */
@@ -45,6 +48,7 @@ struct peer_rig_node {
     size_t formation_bytes;
     bool remove_in_handler; /* on_raft removes the sender */
     bool close_in_handler;  /* on_raft closes the net */
+    bool refuse_messages;   /* on_raft and on_formation find them impossible */
 };
 
 struct peer_rig {

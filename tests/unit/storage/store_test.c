@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -280,6 +281,26 @@ Test(store, refuses_what_is_no_environment)
     close(fd);
     cr_assert_eq(store_rig_open(&rig), STORE_E_CORRUPT);
     cr_assert_not_null(strstr(rig.detail, rig.path), "%s", rig.detail);
+}
+
+/* The file is named when it is whole: what an earlier start left unfinished is made again, and
+ * one that is empty was emptied by something else. */
+Test(store, begins_again_what_was_never_whole)
+{
+    char name[STORE_RIG_PATH_BYTES + 16];
+    char next[STORE_RIG_PATH_BYTES + 16];
+    cr_assert_lt(snprintf(name, sizeof name, "%s/data.mdb", rig.path), (int)sizeof name);
+    cr_assert_lt(snprintf(next, sizeof next, "%s/new.mdb", rig.path), (int)sizeof next);
+    cr_assert_eq(mkdir(rig.path, 0700), 0);
+    int fd = open(next, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    cr_assert_eq(ftruncate(fd, 8192), 0);
+    close(fd);
+    cr_assert_eq(store_rig_open(&rig), STORE_OK, "%s", rig.detail);
+    cr_assert_eq(rig.state.revision, 1);
+    cr_assert_neq(access(next, F_OK), 0);
+    store_rig_close(&rig);
+    cr_assert_eq(truncate(name, 0), 0);
+    cr_assert_eq(store_rig_open(&rig), STORE_E_CORRUPT, "%s", rig.detail);
 }
 
 /* Where the file ends the map is SIGBUS, unless the open sees to it. */
