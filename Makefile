@@ -52,6 +52,13 @@ UNIT    := $(UNIT_C:tests/unit/%.c=$(B)/tests/unit/%)
 SUPPORT_C := $(wildcard tests/support/*.c)
 SUPPORT_O := $(SUPPORT_C:%.c=$(B)/obj/%.o)
 
+# The history checker, and what loads and judges the simulator.
+CHECK_C := $(wildcard tools/check*.c)
+CHECK_O := $(CHECK_C:%.c=$(B)/obj/%.o)
+CHECK_LIB_O := $(filter-out %/check_main.o,$(CHECK_O))
+SIM_LOAD_C := $(wildcard tests/sim/client*.c tests/sim/history*.c tests/sim/workload*.c)
+SIM_LOAD_O := $(SIM_LOAD_C:%.c=$(B)/obj/%.o) $(CHECK_LIB_O)
+
 .SECONDARY:
 .DELETE_ON_ERROR:
 
@@ -118,6 +125,11 @@ $(B)/tests/unit/tools/%_test: $(B)/obj/tests/unit/tools/%_test.o $(SUPPORT_O) \
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lcriterion
 
+$(B)/tests/unit/sim/%_test: $(B)/obj/tests/unit/sim/%_test.o $(SUPPORT_O) $(SIM_LOAD_O) \
+		$(CLIENT_O) $(LIB)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lcriterion
+
 # What the end-to-end tests load the nodes with.
 $(B)/tests/e2e/writers: $(B)/obj/tests/e2e/writers.o $(CLIENT_O) $(LIB)
 	@mkdir -p $(@D)
@@ -181,5 +193,6 @@ clean:
 	rm -rf build
 
 -include $(LIB_O:.o=.d) $(CTL_O:.o=.d) $(DEMO_O:.o=.d) $(CLIENT_O:.o=.d) $(SUPPORT_O:.o=.d) \
+	$(CHECK_O:.o=.d) $(SIM_LOAD_O:.o=.d) \
 	$(UNIT_C:%.c=$(B)/obj/%.d) $(B)/obj/server/main.d \
 	$(B)/obj/tests/e2e/writers.d
