@@ -258,6 +258,9 @@ static void bury(struct sim_host *h)
     h->is_serving = false;
     h->is_stopping = false;
     sim_check_on_end(h);
+    if (h->starts_again)
+        sim_host_start_later(h, RESTART_US);
+    h->starts_again = false;
     if (h->exit_code == EXIT_CODE_OK)
         return;
     if (sim_host_may_end_so(h))

@@ -46,6 +46,7 @@ struct sim_host {
     struct options flags;
     bool is_serving;
     bool is_stopping;         /* SIGTERM was sent */
+    bool starts_again;        /* once it has ended */
     bool wants_power_cut;     /* the death that is under way takes the power, too */
     enum exit_code exit_code; /* of the last life that ended by itself */
     char exit_text[DAEMON_DETAIL_BYTES];
