@@ -78,6 +78,8 @@ help:
 	@echo 'make cluster   three nodes on loopback until Ctrl-C'
 	@echo 'make test      everything that CI checks but lint'
 	@echo 'make crash-loop ROUNDS=100 NODES=3   kill -9 of all at once under load, again and again'
+	@echo 'make sim SEED=1         a seed in the simulator; TRACE=1 shows it, MINIMISE=1 shortens it'
+	@echo 'make soak MINUTES=30    new seeds on all cores, report in build/soak-report.txt'
 	@echo 'make measure   an idle cluster, and starts with a million keys on disk'
 	@echo 'make lint      structure, purity, banned calls, formatting'
 	@echo 'make unit      unit tests alone (SAN=1: with sanitizers)'
@@ -194,6 +196,25 @@ KEYS    := 1000000
 measure: deps
 	@$(MAKE) --no-print-directory e2e-bin
 	@HOLDFAST_BUILD=$(B) $(PYTHON) tests/e2e/measure.py $(SECONDS) $(KEYS)
+
+# One seed, whole members in virtual time: SEED=, NODES=, PROFILE=, SECONDS= of faults or STEPS= of
+# the world, CLIENTS=, WITHOUT= faults; TRACE=1 shows it, MINIMISE=1 makes a failing run shorter.
+PROFILE := usual
+NODES   := 3
+.PHONY: sim soak
+sim:
+	@$(MAKE) --no-print-directory $(B)/holdfast-sim
+	@$(B)/holdfast-sim --seed $(SEED) --nodes $(NODES) --profile $(PROFILE) --seconds $(SECONDS) \
+		$(if $(STEPS),--steps $(STEPS)) $(if $(CLIENTS),--clients $(CLIENTS)) \
+		$(if $(WITHOUT),--without-fault $(WITHOUT)) $(if $(TRACE),--trace --plan) \
+		$(if $(MINIMISE),--minimise)
+
+# New seeds of every profile on all cores.
+MINUTES := 30
+soak:
+	@$(MAKE) --no-print-directory $(B)/holdfast-sim
+	@$(B)/holdfast-sim --minutes $(MINUTES) --mix --jobs $$(nproc) --seconds $(SECONDS) \
+		--report build/soak-report.txt
 
 clean:
 	rm -rf build

@@ -57,8 +57,6 @@ struct sim_host {
 void sim_host_init(struct sim_host *h, struct sim *sim, uint32_t index, bool is_node);
 void sim_host_done(struct sim_host *h);
 
-void sim_host_scratch_remove(const struct sim_host *h);
-
 bool sim_host_is_up(const struct sim_host *h); /* has a process that lives */
 struct node *sim_host_node(const struct sim_host *h);
 

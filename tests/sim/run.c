@@ -1,8 +1,10 @@
 #include "tests/sim/run.h"
 
+#include <ftw.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/assert.h"
@@ -76,7 +78,10 @@ static void phase_faults(struct run *r)
 {
     r->nemesis = sim_nemesis_new(r->sim, &r->plan);
     uint64_t end_us = r->sim->now_us + (uint64_t)r->options->seconds * 1000000;
-    sim_run_until(r->sim, end_us);
+    uint64_t steps = r->options->steps;
+    while (!r->sim->has_failed && r->sim->now_us < end_us &&
+           (steps == 0 || r->sim->event_count < steps))
+        sim_run_until(r->sim, r->sim->now_us + STEP_US);
     if (!r->sim->has_failed)
         sim_nemesis_heal(r->nemesis);
 }
@@ -113,18 +118,40 @@ static void phase_end(struct run *r)
         sim_fail(r->sim, "SIGTERM does not end all members");
 }
 
-static void leave_out(struct run *r)
+void run_plan(const struct run_options *o, struct sim_plan *ret_plan)
 {
-    for (uint32_t i = 0; i < r->options->left_out_count; i++) {
-        if (r->options->left_out[i] < r->plan.count)
-            r->plan.faults[r->options->left_out[i]].is_left_out = true;
+    uint64_t from_us = SIM_START_US + WARM_UP_US;
+    sim_plan_make(ret_plan, o->profile, o->seed, o->node_count, from_us,
+                  from_us + (uint64_t)o->seconds * 1000000);
+    for (uint32_t i = 0; i < o->left_out_count; i++) {
+        if (o->left_out[i] < ret_plan->count)
+            ret_plan->faults[o->left_out[i]].is_left_out = true;
     }
 }
 
-static void open_world(struct run *r, char *scratch)
+static void scratch_name(char *to, pid_t pid)
+{
+    const char *dir = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
+    snprintf(to, SIM_PATH_BYTES, "%s/holdfast-sim-%d", dir, (int)pid);
+}
+
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+    IGNORE(st == NULL || type < 0 || ftw == NULL, "everything goes");
+    return remove(path);
+}
+
+void run_scratch_remove(pid_t pid)
+{
+    char scratch[SIM_PATH_BYTES];
+    scratch_name(scratch, pid);
+    IGNORE(nftw(scratch, remove_one, 16, FTW_DEPTH | FTW_PHYS), "it need not be there");
+}
+
+static void open_world(struct run *r, const char *scratch)
 {
     const struct run_options *o = r->options;
-    ASSERT(mkdtemp(scratch));
+    ASSERT(mkdir(scratch, 0700) == 0);
     r->sim = sim_new(&(struct sim_options){
         .seed = o->seed,
         .node_count = o->node_count,
@@ -135,10 +162,7 @@ static void open_world(struct run *r, char *scratch)
         .is_logged = o->is_logged,
         .scratch = scratch,
     });
-    uint64_t from_us = r->sim->now_us + WARM_UP_US;
-    sim_plan_make(&r->plan, o->profile, o->seed, o->node_count, from_us,
-                  from_us + (uint64_t)o->seconds * 1000000);
-    leave_out(r);
+    run_plan(o, &r->plan);
     if (o->prints_plan)
         sim_plan_print(&r->plan, stdout);
 }
@@ -146,9 +170,9 @@ static void open_world(struct run *r, char *scratch)
 struct run_result run(const struct run_options *options)
 {
     struct run r = { .options = options };
-    char scratch[] = "/dev/shm/holdfast-sim-XXXXXX";
-    if (access("/dev/shm", W_OK) != 0)
-        snprintf(scratch, sizeof scratch, "/tmp/holdfast-sim-XXXXXX");
+    char scratch[SIM_PATH_BYTES];
+    run_scratch_remove(getpid());
+    scratch_name(scratch, getpid());
     open_world(&r, scratch);
     start_all(&r);
     r.load = load_open(r.sim, options->client_count, options->think_ms);
@@ -170,12 +194,11 @@ struct run_result run(const struct run_options *options)
         .applied_count = sim_check_applied(r.sim),
         .fault_count = r.plan.count,
     };
-    if (!result.is_good) {
-        sim_scratch_remove(r.sim);
-        return result; /* the world stays as it stands, and ends with the process */
+    /* A world that failed stays as it stands, and ends with the process. */
+    if (result.is_good) {
+        sim_nemesis_free(r.nemesis);
+        sim_free(r.sim);
     }
-    sim_nemesis_free(r.nemesis);
-    sim_free(r.sim);
-    IGNORE(rmdir(scratch), "each host has taken its part away");
+    run_scratch_remove(getpid());
     return result;
 }
