@@ -203,7 +203,7 @@ PROFILE := usual
 NODES   := 3
 .PHONY: sim soak
 sim:
-	@$(MAKE) --no-print-directory $(B)/holdfast-sim
+	@$(MAKE) -s --no-print-directory $(B)/holdfast-sim
 	@$(B)/holdfast-sim --seed $(SEED) --nodes $(NODES) --profile $(PROFILE) --seconds $(SECONDS) \
 		$(if $(STEPS),--steps $(STEPS)) $(if $(CLIENTS),--clients $(CLIENTS)) \
 		$(if $(WITHOUT),--without-fault $(WITHOUT)) $(if $(TRACE),--trace --plan) \
@@ -212,7 +212,7 @@ sim:
 # New seeds of every profile on all cores.
 MINUTES := 30
 soak:
-	@$(MAKE) --no-print-directory $(B)/holdfast-sim
+	@$(MAKE) -s --no-print-directory $(B)/holdfast-sim
 	@$(B)/holdfast-sim --minutes $(MINUTES) --mix --jobs $$(nproc) --seconds $(SECONDS) \
 		--report build/soak-report.txt
 

@@ -151,7 +151,8 @@ void run_scratch_remove(pid_t pid)
 static void open_world(struct run *r, const char *scratch)
 {
     const struct run_options *o = r->options;
-    ASSERT(mkdir(scratch, 0700) == 0);
+    /* Paths are part of what nodes say: the same in each run. */
+    ASSERT(mkdir(scratch, 0700) == 0 && chdir(scratch) == 0);
     r->sim = sim_new(&(struct sim_options){
         .seed = o->seed,
         .node_count = o->node_count,
@@ -160,7 +161,7 @@ static void open_world(struct run *r, const char *scratch)
         .clock_drift_ppm = o->profile->drift_ppm,
         .is_traced = o->is_traced,
         .is_logged = o->is_logged,
-        .scratch = scratch,
+        .scratch = ".",
     });
     run_plan(o, &r->plan);
     if (o->prints_plan)
