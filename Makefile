@@ -134,9 +134,9 @@ $(B)/holdfast-sim: $(SIM_O) $(SIM_LOAD_O) $(LIB)
 	$(Q)$(CC) $(LDFLAGS) -Wl,--wrap=mdb_txn_commit -o $@ $^ $(LDLIBS)
 
 $(B)/tests/unit/sim/%_test: $(B)/obj/tests/unit/sim/%_test.o $(SUPPORT_O) $(SIM_LOAD_O) \
-		$(CLIENT_O) $(LIB)
+		$(filter-out $(SUPPORT_O) %/main.o,$(SIM_O)) $(CLIENT_O) $(LIB)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lcriterion
+	$(Q)$(CC) $(LDFLAGS) -Wl,--wrap=mdb_txn_commit -o $@ $^ $(LDLIBS) -lcriterion
 
 # What the end-to-end tests load the nodes with.
 $(B)/tests/e2e/writers: $(B)/obj/tests/e2e/writers.o $(CLIENT_O) $(LIB)
