@@ -10,15 +10,37 @@
 #include "server/node_internal.h"
 #include "tests/sim/check.h"
 #include "tests/sim/host.h"
-#include "tests/sim/load.h"
+#include "tests/sim/workload.h"
 
 enum { SEEDS = 100, ELECTION_MS = 1000, MS = 1000 };
 
 struct cluster {
     struct sim *sim;
-    struct load *load;
+    struct workload *clients;
     char scratch[64];
 };
+
+static struct workload *clients_open(struct sim *sim)
+{
+    struct io_addr endpoints[SIM_NODES_MAX];
+    uint32_t count = sim->options.node_count;
+    for (uint32_t i = 0; i < count; i++)
+        endpoints[i] = sim->hosts[i].client_addr;
+    struct workload_options options = workload_options_usual();
+    options.io = sim_host_io(&sim->hosts[count]);
+    options.endpoints = endpoints;
+    options.endpoint_count = count;
+    options.seed = sim->options.seed;
+    struct workload *clients = workload_open(&options);
+    cr_assert_not_null(clients);
+    workload_start(clients);
+    return clients;
+}
+
+static void on_clients_closed(void *owner)
+{
+    ((struct cluster *)owner)->clients = NULL;
+}
 
 static struct cluster cluster_start(uint64_t seed, uint32_t node_count)
 {
@@ -31,7 +53,7 @@ static struct cluster cluster_start(uint64_t seed, uint32_t node_count)
                                            .election_ms = ELECTION_MS });
     for (uint32_t i = 0; i < node_count; i++)
         cr_assert(sim_host_start(&c.sim->hosts[i]));
-    c.load = load_open(c.sim, 4, 10);
+    c.clients = clients_open(c.sim);
     sim_run_until(c.sim, c.sim->now_us + 3000 * MS + seed * 7919 % 200000);
     return c;
 }
@@ -39,7 +61,9 @@ static struct cluster cluster_start(uint64_t seed, uint32_t node_count)
 static void cluster_end(struct cluster *c)
 {
     cr_assert(!c->sim->has_failed);
-    load_close(c->load);
+    workload_close(c->clients, on_clients_closed, c);
+    while (c->clients)
+        sim_run_until(c->sim, c->sim->now_us + 1000 * MS);
     sim_free(c->sim);
     rmdir(c->scratch);
 }
