@@ -12,7 +12,7 @@
 enum {
     TERMS_MAX = 1 << 20,
     COMPLETENESS_ENTRIES = 256,
-    TURNS_BETWEEN_WALKS = 256, /* raft_check_invariants walks the whole window */
+    TURNS_BETWEEN_WALKS = 1024, /* raft_check_invariants walks the whole window */
 };
 
 /* One index of the log that everybody shares. */

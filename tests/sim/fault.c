@@ -328,6 +328,7 @@ static void node_back(struct sim_host *h)
     sim_host_resume(h);
     if (h->proc)
         h->proc->crash_after = 0;
+    h->starts_again = h->proc && h->is_stopping;
     if (!h->proc)
         IGNORE(sim_host_start(h), "sim_nemesis_on_end starts it again, or speaks");
 }

@@ -131,7 +131,7 @@ static int remove_one(const char *path, const struct stat *st, int type, struct 
     return remove(path);
 }
 
-void sim_host_scratch_remove(const struct sim_host *h)
+static void store_remove(const struct sim_host *h)
 {
     char dir[SIM_PATH_BYTES];
     snprintf(dir, sizeof dir, "%s/%s", h->sim->options.scratch, h->name);
@@ -151,7 +151,7 @@ void sim_host_done(struct sim_host *h)
     if (!h->is_node)
         return;
     fake_disk_free(h->disk);
-    sim_host_scratch_remove(h);
+    store_remove(h);
     options_done(&h->flags);
 }
 
@@ -258,6 +258,9 @@ static void bury(struct sim_host *h)
     h->is_serving = false;
     h->is_stopping = false;
     sim_check_on_end(h);
+    if (h->starts_again)
+        sim_host_start_later(h, RESTART_US);
+    h->starts_again = false;
     if (h->exit_code == EXIT_CODE_OK)
         return;
     if (sim_host_may_end_so(h))
@@ -422,7 +425,7 @@ void sim_host_wipe(struct sim_host *h)
     sim_trace_line(h->sim, "%s gets a blank disk", h->name);
     fake_disk_free(h->disk);
     h->disk = fake_disk_new();
-    sim_host_scratch_remove(h);
+    store_remove(h);
     store_dir_make(h);
 }
 

@@ -46,6 +46,7 @@ struct sim_host {
     struct options flags;
     bool is_serving;
     bool is_stopping;         /* SIGTERM was sent */
+    bool starts_again;        /* once it has ended */
     bool wants_power_cut;     /* the death that is under way takes the power, too */
     enum exit_code exit_code; /* of the last life that ended by itself */
     char exit_text[DAEMON_DETAIL_BYTES];
@@ -55,8 +56,6 @@ struct sim_host {
 
 void sim_host_init(struct sim_host *h, struct sim *sim, uint32_t index, bool is_node);
 void sim_host_done(struct sim_host *h);
-
-void sim_host_scratch_remove(const struct sim_host *h);
 
 bool sim_host_is_up(const struct sim_host *h); /* has a process that lives */
 struct node *sim_host_node(const struct sim_host *h);

@@ -1,26 +1,30 @@
 #include "tests/sim/run.h"
 
+#include <ftw.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/assert.h"
 #include "server/node_internal.h"
 #include "tests/sim/check.h"
-#include "tests/sim/load.h"
+#include "tests/sim/workload.h"
+#include "tools/check_revision.h"
 
 enum {
     STEP_US = 100000,
     WARM_UP_US = 3000000,
     CONVERGE_US = 60000000, /* after the last fault */
     END_US = 20000000,
+    OPS_AFTER_FAULTS = 20,
 };
 
 struct run {
     const struct run_options *options;
     struct sim *sim;
-    struct load *load;
+    struct workload *clients; /* NULL: none */
     struct sim_nemesis *nemesis;
     struct sim_plan plan;
 };
@@ -53,7 +57,7 @@ static bool is_serving(struct run *r)
 
 static bool is_drained(struct run *r)
 {
-    return load_is_drained(r->load);
+    return !r->clients || workload_is_drained(r->clients);
 }
 
 static bool is_equal(struct run *r)
@@ -70,13 +74,67 @@ static bool is_ended(struct run *r)
     return true;
 }
 
+/* ---- clients ---- */
+
+static void clients_open(struct run *r)
+{
+    const struct run_options *o = r->options;
+    struct sim *sim = r->sim;
+    struct io_addr endpoints[SIM_NODES_MAX];
+    for (uint32_t i = 0; i < o->node_count; i++)
+        endpoints[i] = sim->hosts[i].client_addr;
+    struct workload_options options = workload_options_usual();
+    options.io = sim_host_io(&sim->hosts[o->node_count]);
+    options.endpoints = endpoints;
+    options.endpoint_count = o->node_count;
+    options.seed = o->seed;
+    options.process_count = o->client_count;
+    options.think_max_ms = o->think_ms;
+    if (o->client_count == 0)
+        return;
+    r->clients = workload_open(&options);
+    ASSERT(r->clients);
+    workload_start(r->clients);
+}
+
+static uint64_t ops_done(const struct run *r)
+{
+    return r->clients ? workload_counters(r->clients)->ok : 0;
+}
+
+static void on_clients_closed(void *owner)
+{
+    ((struct run *)owner)->clients = NULL;
+}
+
+static bool are_clients_closed(struct run *r)
+{
+    return r->clients == NULL;
+}
+
+/* What they saw: all of it as if one thing had happened after another. */
+static void clients_judge(struct run *r)
+{
+    if (!r->clients)
+        return;
+    struct check_report report;
+    enum check_verdict verdict = check_revision(workload_history(r->clients), 1, &report);
+    if (verdict == CHECK_INVALID)
+        sim_fail(r->sim, "clients: %s: %s", report.rule, report.text);
+    if (workload_counters(r->clients)->malformed > 0)
+        sim_fail(r->sim, "clients: an answer does not decode");
+}
+
 /* ---- phases ---- */
 
 static void phase_faults(struct run *r)
 {
     r->nemesis = sim_nemesis_new(r->sim, &r->plan);
     uint64_t end_us = r->sim->now_us + (uint64_t)r->options->seconds * 1000000;
-    sim_run_until(r->sim, end_us);
+    uint64_t steps = r->options->steps;
+    while (!r->sim->has_failed && r->sim->now_us < end_us &&
+           (steps == 0 || r->sim->event_count < steps))
+        sim_run_until(r->sim, r->sim->now_us + STEP_US);
     if (!r->sim->has_failed)
         sim_nemesis_heal(r->nemesis);
 }
@@ -90,15 +148,16 @@ static void phase_liveness(struct run *r)
         return;
     }
     uint64_t applied = sim_check_applied(sim);
-    uint64_t ops = load_ops(r->load);
+    uint64_t ops = ops_done(r);
     uint64_t end_us = sim->now_us + CONVERGE_US;
-    while (!sim->has_failed && sim->now_us < end_us && r->options->client_count > 0 &&
-           (sim_check_applied(sim) == applied || load_ops(r->load) < ops + 10))
+    while (!sim->has_failed && sim->now_us < end_us && r->clients &&
+           (sim_check_applied(sim) == applied || ops_done(r) < ops + OPS_AFTER_FAULTS))
         sim_run_until(sim, sim->now_us + STEP_US);
-    if (r->options->client_count > 0 && load_ops(r->load) == ops)
+    if (r->clients && ops_done(r) < ops + OPS_AFTER_FAULTS)
         sim_fail(sim, "liveness: nothing was committed for clients, %d s after the last fault",
                  CONVERGE_US / 1000000);
-    load_stop(r->load);
+    if (r->clients)
+        workload_stop(r->clients);
     if (!wait_until(r, is_drained, CONVERGE_US))
         sim_fail(sim, "liveness: clients' requests do not end");
     if (!wait_until(r, is_equal, CONVERGE_US))
@@ -113,18 +172,41 @@ static void phase_end(struct run *r)
         sim_fail(r->sim, "SIGTERM does not end all members");
 }
 
-static void leave_out(struct run *r)
+void run_plan(const struct run_options *o, struct sim_plan *ret_plan)
 {
-    for (uint32_t i = 0; i < r->options->left_out_count; i++) {
-        if (r->options->left_out[i] < r->plan.count)
-            r->plan.faults[r->options->left_out[i]].is_left_out = true;
+    uint64_t from_us = SIM_START_US + WARM_UP_US;
+    sim_plan_make(ret_plan, o->profile, o->seed, o->node_count, from_us,
+                  from_us + (uint64_t)o->seconds * 1000000);
+    for (uint32_t i = 0; i < o->left_out_count; i++) {
+        if (o->left_out[i] < ret_plan->count)
+            ret_plan->faults[o->left_out[i]].is_left_out = true;
     }
 }
 
-static void open_world(struct run *r, char *scratch)
+static void scratch_name(char *to, pid_t pid)
+{
+    const char *dir = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
+    snprintf(to, SIM_PATH_BYTES, "%s/holdfast-sim-%d", dir, (int)pid);
+}
+
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+    IGNORE(st == NULL || type < 0 || ftw == NULL, "everything goes");
+    return remove(path);
+}
+
+void run_scratch_remove(pid_t pid)
+{
+    char scratch[SIM_PATH_BYTES];
+    scratch_name(scratch, pid);
+    IGNORE(nftw(scratch, remove_one, 16, FTW_DEPTH | FTW_PHYS), "it need not be there");
+}
+
+static void open_world(struct run *r, const char *scratch)
 {
     const struct run_options *o = r->options;
-    ASSERT(mkdtemp(scratch));
+    /* Paths are part of what nodes say: the same in each run. */
+    ASSERT(mkdir(scratch, 0700) == 0 && chdir(scratch) == 0);
     r->sim = sim_new(&(struct sim_options){
         .seed = o->seed,
         .node_count = o->node_count,
@@ -133,12 +215,9 @@ static void open_world(struct run *r, char *scratch)
         .clock_drift_ppm = o->profile->drift_ppm,
         .is_traced = o->is_traced,
         .is_logged = o->is_logged,
-        .scratch = scratch,
+        .scratch = ".",
     });
-    uint64_t from_us = r->sim->now_us + WARM_UP_US;
-    sim_plan_make(&r->plan, o->profile, o->seed, o->node_count, from_us,
-                  from_us + (uint64_t)o->seconds * 1000000);
-    leave_out(r);
+    run_plan(o, &r->plan);
     if (o->prints_plan)
         sim_plan_print(&r->plan, stdout);
 }
@@ -146,21 +225,26 @@ static void open_world(struct run *r, char *scratch)
 struct run_result run(const struct run_options *options)
 {
     struct run r = { .options = options };
-    char scratch[] = "/dev/shm/holdfast-sim-XXXXXX";
-    if (access("/dev/shm", W_OK) != 0)
-        snprintf(scratch, sizeof scratch, "/tmp/holdfast-sim-XXXXXX");
+    char scratch[SIM_PATH_BYTES];
+    run_scratch_remove(getpid());
+    scratch_name(scratch, getpid());
     open_world(&r, scratch);
     start_all(&r);
-    r.load = load_open(r.sim, options->client_count, options->think_ms);
+    clients_open(&r);
     sim_run_until(r.sim, r.sim->now_us + WARM_UP_US);
     phase_faults(&r);
     if (!r.sim->has_failed)
         phase_liveness(&r);
     if (!r.sim->has_failed)
         phase_end(&r);
-    uint64_t op_count = load_ops(r.load);
+    uint64_t op_count = ops_done(&r);
     if (!r.sim->has_failed)
-        load_close(r.load);
+        clients_judge(&r);
+    if (!r.sim->has_failed && r.clients) {
+        workload_close(r.clients, on_clients_closed, &r);
+        if (!wait_until(&r, are_clients_closed, END_US))
+            sim_fail(r.sim, "the clients do not end");
+    }
     struct run_result result = {
         .is_good = !r.sim->has_failed,
         .hash = r.sim->trace.hash,
@@ -170,12 +254,11 @@ struct run_result run(const struct run_options *options)
         .applied_count = sim_check_applied(r.sim),
         .fault_count = r.plan.count,
     };
-    if (!result.is_good) {
-        sim_scratch_remove(r.sim);
-        return result; /* the world stays as it stands, and ends with the process */
+    /* A world that failed stays as it stands, and ends with the process. */
+    if (result.is_good) {
+        sim_nemesis_free(r.nemesis);
+        sim_free(r.sim);
     }
-    sim_nemesis_free(r.nemesis);
-    sim_free(r.sim);
-    IGNORE(rmdir(scratch), "each host has taken its part away");
+    run_scratch_remove(getpid());
     return result;
 }

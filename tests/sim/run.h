@@ -7,14 +7,17 @@
 #ifndef TESTS_SIM_RUN_H
 #define TESTS_SIM_RUN_H
 
+#include <sys/types.h>
+
 #include "tests/sim/fault.h"
 
-enum { RUN_LEFT_OUT_MAX = 256 };
+enum { RUN_LEFT_OUT_MAX = SIM_FAULTS_MAX, RUN_CLIENTS = 8 };
 
 struct run_options {
     uint64_t seed;
     uint32_t node_count;
     uint32_t seconds; /* of faults, virtual */
+    uint64_t steps;   /* or so many events of the world, whichever comes first; 0: any */
     uint32_t client_count;
     uint32_t think_ms;
     const struct sim_profile *profile;
@@ -36,5 +39,11 @@ struct run_result {
 };
 
 struct run_result run(const struct run_options *options);
+
+/* The faults that it would have. */
+void run_plan(const struct run_options *options, struct sim_plan *ret_plan);
+
+/* What a run in that process left on the disk, should it have died. */
+void run_scratch_remove(pid_t pid);
 
 #endif

@@ -19,6 +19,7 @@ enum {
     SIM_NODES_MAX = 9,
     SIM_HOSTS_MAX = 64, /* nodes, then clients' hosts */
     SIM_PATH_BYTES = 256,
+    SIM_START_US = 1000000,
 };
 
 /* Streams of chance, each for itself: what one purpose takes changes no other. */
@@ -64,9 +65,6 @@ struct sim {
 
 struct sim *sim_new(const struct sim_options *options);
 void sim_free(struct sim *sim);
-
-/* Takes the files away without anything else, for a run that failed. */
-void sim_scratch_remove(struct sim *sim);
 
 /* A stream of its own for this purpose; a and b name whose. */
 struct prng sim_chance(const struct sim *sim, enum sim_chance purpose, uint64_t a, uint64_t b);
