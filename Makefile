@@ -81,6 +81,7 @@ help:
 	@echo 'make crash-images SEEDS=20 CUTS=2   what a power cut may leave of store and journal, at length'
 	@echo 'make sim SEED=1         a seed in the simulator; TRACE=1 shows it, MINIMISE=1 shortens it'
 	@echo 'make soak MINUTES=30    new seeds on all cores, report in build/soak-report.txt'
+	@echo 'make fuzz TARGET=peer MINUTES=10   bytes that nobody should send (clang: with libFuzzer)'
 	@echo 'make measure   an idle cluster, and starts with a million keys on disk'
 	@echo 'make mutants   break the code on purpose, see which checker catches it'
 	@echo 'make lint      structure, purity, banned calls, formatting'
@@ -150,6 +151,14 @@ $(B)/tests/crash/crash_images: $(CRASH_C:%.c=$(B)/obj/%.o) \
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(LDFLAGS) -rdynamic -o $@ $^ $(LDLIBS)
 
+# All fuzz targets in one; make test runs the sanitized one.
+FUZZ_C := $(filter-out tests/fuzz/libfuzzer.c,$(wildcard tests/fuzz/*.c))
+FUZZ_SUPPORT := $(addprefix tests/support/,fake_disk.c fake_io.c fake_net.c peer_entries.c raft_rig.c \
+		request_maker.c store_rig.c inline_io.c tree_env.c)
+$(B)/tests/fuzz/fuzz: $(FUZZ_C:%.c=$(B)/obj/%.o) $(FUZZ_SUPPORT:%.c=$(B)/obj/%.o) $(LIB)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lcriterion
+
 # What the end-to-end tests load the nodes with.
 $(B)/tests/e2e/writers: $(B)/obj/tests/e2e/writers.o $(CLIENT_O) $(LIB)
 	@mkdir -p $(@D)
@@ -205,6 +214,37 @@ crash-images: deps
 	@$(MAKE) --no-print-directory crash-bin
 	@$(B)/tests/crash/crash_images $(SEEDS) $(CUTS)
 
+# One target for MINUTES. With clang it is libFuzzer, which sees what code an input reaches (clang
+# is no part of `make deps`); without it seeded mutations of the corpus alone.
+TARGET  := peer
+MINUTES := 10
+LIBFUZZER_C := $(LIB_C) $(FUZZ_SUPPORT) tests/fuzz/libfuzzer.c $(filter-out tests/fuzz/main.c \
+		tests/fuzz/mutate.c,$(FUZZ_C))
+.PHONY: fuzz fuzz-bin fuzz-corpus
+fuzz-bin: $(B)/tests/fuzz/fuzz
+fuzz: deps
+	@if command -v clang >/dev/null; then \
+	    $(MAKE) --no-print-directory fuzz-libfuzzer TARGET=$(TARGET) MINUTES=$(MINUTES); \
+	else \
+	    echo 'clang is not installed: mutations by a seed, without coverage'; \
+	    $(MAKE) --no-print-directory SAN=1 fuzz-bin && \
+	    build/san/tests/fuzz/fuzz tests/fuzz/corpus $(TARGET) $(MINUTES) $$(date +%s); \
+	fi
+
+.PHONY: fuzz-libfuzzer
+fuzz-libfuzzer: $(GEN_O)
+	@mkdir -p build/fuzz/corpus/$(TARGET)
+	$(Q)clang -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -g -O1 -std=gnu17 -w \
+	    $(CPPFLAGS) -DFUZZ_TARGET='"$(TARGET)"' -o build/fuzz/$(TARGET) $(LIBFUZZER_C) \
+	    $(GEN_C) $(LDLIBS) -lcriterion -pthread
+	@build/fuzz/$(TARGET) -max_total_time=$$((60 * $(MINUTES))) -max_len=65536 \
+	    -artifact_prefix=build/fuzz-$(TARGET)- build/fuzz/corpus/$(TARGET) tests/fuzz/corpus/$(TARGET)
+
+# The seeds anew, by the encoders: after a message or a format has changed.
+fuzz-corpus:
+	@$(MAKE) --no-print-directory SAN=1 fuzz-bin
+	@build/san/tests/fuzz/fuzz tests/fuzz/corpus --make
+
 # Latency and throughput of writes beside the machine's limit and etcd, in one run.
 perf-writes: all
 	@$(MAKE) --no-print-directory $(B)/tests/perf/limit $(B)/tests/perf/put_latency
@@ -248,4 +288,5 @@ clean:
 -include $(LIB_O:.o=.d) $(CTL_O:.o=.d) $(DEMO_O:.o=.d) $(CLIENT_O:.o=.d) $(SUPPORT_O:.o=.d) \
 	$(CHECK_O:.o=.d) $(SIM_LOAD_O:.o=.d) \
 	$(UNIT_C:%.c=$(B)/obj/%.d) $(B)/obj/server/main.d \
-	$(B)/obj/tests/e2e/writers.d $(SIM_O:.o=.d) $(CRASH_C:%.c=$(B)/obj/%.d)
+	$(B)/obj/tests/e2e/writers.d $(SIM_O:.o=.d) $(CRASH_C:%.c=$(B)/obj/%.d) \
+	$(FUZZ_C:%.c=$(B)/obj/%.d)

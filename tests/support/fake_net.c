@@ -38,6 +38,31 @@ static void timer_cancel(struct io *io, struct timer *t)
     timer_heap_cancel(&net_of(io)->timers, t);
 }
 
+static uint64_t now_us(struct io *io)
+{
+    return 1000 * net_of(io)->now_ms;
+}
+
+static uint64_t random_none(struct io *io)
+{
+    (void)io;
+    return 4; /* as good as any, and the same in each run */
+}
+
+static int net_connect(struct io *io, const struct io_addr *addr, io_done_fn *fn, void *owner,
+                       struct io_ref *ret_ref)
+{
+    (void)io, (void)addr, (void)fn, (void)owner, (void)ret_ref;
+    return -ECONNREFUSED;
+}
+
+static void offload(struct io *io, struct io_job *job)
+{
+    (void)io;
+    job->run(job);
+    job->done(job);
+}
+
 static int net_listen(struct io *io, const struct io_addr *addr, struct io_addr *ret_bound)
 {
     (void)io;
@@ -114,14 +139,18 @@ static void net_cancel(struct io *io, struct io_ref ref)
 
 static const struct io_ops ops = {
     .now_ms = now_ms,
+    .now_us = now_us,
+    .random = random_none,
     .timer_set = timer_set,
     .timer_cancel = timer_cancel,
     .listen = net_listen,
     .accept = net_accept,
+    .connect = net_connect,
     .recv = net_recv,
     .send = net_send,
     .shutdown = net_shutdown,
     .close = net_close,
+    .offload = offload,
     .cancel = net_cancel,
 };
 

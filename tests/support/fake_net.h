@@ -1,7 +1,8 @@
 /* fake_net.h: the time and the streams of struct io, moved by hand.
  *
  * The test is the other end of each connection and the clock: bytes arrive when it says so, sends
- * complete in fake_net_turn, and operations can be made to fail. Files and jobs are missing.
+ * complete in fake_net_turn, and operations can be made to fail. Nobody can be connected to; jobs
+ * run at once, inside the call; files are missing.
  */
 #ifndef TESTS_SUPPORT_FAKE_NET_H
 #define TESTS_SUPPORT_FAKE_NET_H
