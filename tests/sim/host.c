@@ -144,6 +144,7 @@ void sim_host_done(struct sim_host *h)
         sim_host_kill(h);
     } else if (h->proc) {
         sim_net_proc_gone(h->proc, false);
+        sim_proc_abandon(h->proc);
         sim_proc_free(h->proc);
     }
     event_cancel(&h->sim->events, &h->burial);
