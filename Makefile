@@ -119,13 +119,13 @@ $(B)/holdfastctl: $(CTL_O) $(CLIENT_O) $(LIB)
 $(B)/holdfast-demo: $(DEMO_O) $(CLIENT_O) $(LIB)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
-$(B)/tests/unit/%_test: $(B)/obj/tests/unit/%_test.o $(SUPPORT_O) $(CLIENT_O) $(LIB)
+$(B)/tests/unit/%_test: $(B)/obj/tests/unit/%_test.o $(SUPPORT_O) $(CHECK_LIB_O) $(CLIENT_O) $(LIB)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lcriterion
 
 # The CLI's own parts are tested like a library: all but its main.
 $(B)/tests/unit/tools/%_test: $(B)/obj/tests/unit/tools/%_test.o $(SUPPORT_O) \
-		$(filter-out %/ctl_main.o,$(CTL_O)) $(CLIENT_O) $(LIB)
+		$(filter-out %/ctl_main.o,$(CTL_O)) $(CHECK_LIB_O) $(CLIENT_O) $(LIB)
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lcriterion
 
