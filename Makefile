@@ -175,6 +175,9 @@ unit-bin: $(UNIT)
 .PHONY: e2e-bin
 e2e-bin: binaries $(B)/tests/e2e/writers
 
+.PHONY: sim-bin
+sim-bin: $(B)/holdfast-sim
+
 unit: deps
 	@$(MAKE) --no-print-directory unit-bin
 	@tests/run-unit $(B)

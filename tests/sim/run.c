@@ -49,6 +49,8 @@ static bool is_serving(struct run *r)
 {
     for (uint32_t i = 0; i < r->options->node_count; i++) {
         const struct node *node = sim_host_node(&r->sim->hosts[i]);
+        if (sim_host_is_excused(&r->sim->hosts[i]))
+            continue;
         if (!node || !node->is_serving || node->status.leader == 0)
             return false;
     }
@@ -162,6 +164,8 @@ static void phase_liveness(struct run *r)
         sim_fail(sim, "liveness: clients' requests do not end");
     if (!wait_until(r, is_equal, CONVERGE_US))
         sim_fail(sim, "liveness: the members do not converge");
+    if (!sim->has_failed)
+        sim_check_stores(sim);
 }
 
 static void phase_end(struct run *r)
