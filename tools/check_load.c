@@ -14,7 +14,8 @@ struct load {
     struct check_calls *calls;
     enum check_model_kind kind;
     struct edn_reader reader;
-    struct map open; /* process -> 1 + its call */
+    bool is_answered; /* it is a completion: what it read is known */
+    struct map open;  /* process -> 1 + its call */
     uint64_t next_i;
     const struct edn *op; /* the form under work */
     char *error;
@@ -88,6 +89,7 @@ static bool part_take(struct load *l, struct check_call *txn, const struct edn *
         return false;
     if (edn_is_keyword(f, "r")) {
         part->kind = CALL_READ;
+        part->is_anything = !l->is_answered;
         return list_take(l, value, &part->is);
     }
     if (!edn_is_keyword(f, "w") && !edn_is_keyword(f, "append"))
@@ -219,6 +221,7 @@ static bool operation_take(struct load *l, struct check_call *call, const struct
 
 static bool invoke_take(struct load *l, const struct edn *op, uint64_t process)
 {
+    l->is_answered = false;
     if (map_get(&l->open, process))
         return refuse(l, op, "the process has not completed what it invoked before");
     struct check_call *call = check_calls_add(l->calls);
@@ -247,6 +250,7 @@ static bool end_take(struct load *l, const struct edn *op, uint64_t process)
     if (revision && revision->kind == EDN_INTEGER && revision->integer > 0)
         call->revision = revision->integer;
     call->end_i = l->next_i;
+    l->is_answered = true;
     return operation_take(l, call, op);
 }
 
