@@ -159,6 +159,7 @@ static bool single_take(struct load *l, struct check_call *call, const struct ed
     if (!edn_is_keyword(f, "read"))
         return refuse(l, at, "an :f that this model does not know");
     call->kind = CALL_READ;
+    call->is_number = l->kind == CHECK_COUNTER;
     call->is_anything = value->kind == EDN_NIL && l->kind == CHECK_COUNTER;
     if (l->kind == CHECK_COUNTER && !call->is_anything)
         return number_take(l, value, &call->is);
