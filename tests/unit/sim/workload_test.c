@@ -6,9 +6,8 @@
 #include "tests/sim/workload.h"
 #include "tests/support/etcd_fake.h"
 #include "tests/support/loop_fixture.h"
-#include "tools/check_keys.h"
+#include "tools/check_judge.h"
 #include "tools/check_load.h"
-#include "tools/check_revision.h"
 
 enum { ENDPOINTS = 3, TURN_MS = 2 };
 
@@ -93,18 +92,8 @@ static void run_close(struct run *r)
 
 static enum check_verdict judge(const struct run *r, struct check_report *report)
 {
-    return check_revision(workload_history(r->workload), 1, report);
-}
-
-static enum check_verdict judge_keys(const struct run *r, struct check_report *report)
-{
-    struct check_calls calls;
     struct check_wgl_budget budget = check_wgl_budget_usual();
-    cr_assert(check_calls_open(&calls));
-    cr_assert(check_keys_load(&calls, workload_history(r->workload)));
-    enum check_verdict verdict = check_calls_judge(&calls, CHECK_REGISTER, &budget, report);
-    check_calls_close(&calls);
-    return verdict;
+    return check_judge(workload_history(r->workload), 1, &budget, report);
 }
 
 static enum check_verdict judge_written(const struct run *r, struct check_report *report)
@@ -131,7 +120,6 @@ static void expect_valid(const struct run *r)
 {
     struct check_report report;
     cr_assert_eq(judge(r, &report), CHECK_VALID, "%s: %s", report.rule, report.text);
-    cr_assert_eq(judge_keys(r, &report), CHECK_VALID, "%s: %s", report.rule, report.text);
     cr_assert_eq(judge_written(r, &report), CHECK_VALID, "%s: %s", report.rule, report.text);
 }
 

@@ -187,10 +187,10 @@ Test(check_load, the_shortest_window_is_shown)
         NULL,
     };
     cr_assert_eq(judge(CHECK_CAS_REGISTER, events), CHECK_INVALID);
-    cr_assert_str_eq(report.text, "no place for: at 9 process 1 9..10 read 1\n"
+    cr_assert_str_eq(report.text, "no place for: at 9 process 1 8..9 read 1\n"
                                   "the shortest run that fails has 2 operations:\n"
-                                  "  at 7 process 0 7..8 write 3\n"
-                                  "  at 9 process 1 9..10 read 1");
+                                  "  at 7 process 0 6..7 write 3\n"
+                                  "  at 9 process 1 8..9 read 1");
 }
 
 Test(check_load, budget_is_kept)
