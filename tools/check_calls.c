@@ -99,6 +99,8 @@ static void say_call(struct text *t, const struct check_calls *c, const struct c
         say(t, " ");
         if (call->is_anything)
             say(t, "?");
+        else if (call->is_number)
+            say(t, "%" PRId64, call->is);
         else
             say_value(t, c, call->is);
     }

@@ -13,7 +13,7 @@ enum check_call_kind {
     CALL_READ,   /* is: the value */
     CALL_WRITE,  /* to: the value; 0 deletes */
     CALL_CAS,    /* is and to */
-    CALL_ADD,    /* to: a plain number */
+    CALL_ADD,    /* to: a number */
     CALL_APPEND, /* to: the element; in transactions alone */
     CALL_TXN,    /* parts */
 };
@@ -22,7 +22,8 @@ struct check_call {
     enum check_call_kind kind;
     uint32_t key;
     bool is_anything; /* what it read is not known */
-    int64_t is;       /* a value; of a counter's read the number itself */
+    bool is_number;   /* of a counter: what follows are numbers, not values */
+    int64_t is;
     int64_t to;
     int64_t revision; /* of the answer; 0: unknown */
     struct check_part parts;

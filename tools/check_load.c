@@ -14,8 +14,9 @@ struct load {
     struct check_calls *calls;
     enum check_model_kind kind;
     struct edn_reader reader;
-    struct map open; /* process -> 1 + its call */
-    uint64_t next_i;
+    bool is_answered;     /* it is a completion: what it read is known */
+    struct map open;      /* process -> 1 + its call */
+    uint64_t i, next_i;   /* of the event, as Jepsen's :index where nothing is left out */
     const struct edn *op; /* the form under work */
     char *error;
 };
@@ -88,6 +89,7 @@ static bool part_take(struct load *l, struct check_call *txn, const struct edn *
         return false;
     if (edn_is_keyword(f, "r")) {
         part->kind = CALL_READ;
+        part->is_anything = !l->is_answered;
         return list_take(l, value, &part->is);
     }
     if (!edn_is_keyword(f, "w") && !edn_is_keyword(f, "append"))
@@ -157,6 +159,7 @@ static bool single_take(struct load *l, struct check_call *call, const struct ed
     if (!edn_is_keyword(f, "read"))
         return refuse(l, at, "an :f that this model does not know");
     call->kind = CALL_READ;
+    call->is_number = l->kind == CHECK_COUNTER;
     call->is_anything = value->kind == EDN_NIL && l->kind == CHECK_COUNTER;
     if (l->kind == CHECK_COUNTER && !call->is_anything)
         return number_take(l, value, &call->is);
@@ -219,12 +222,13 @@ static bool operation_take(struct load *l, struct check_call *call, const struct
 
 static bool invoke_take(struct load *l, const struct edn *op, uint64_t process)
 {
+    l->is_answered = false;
     if (map_get(&l->open, process))
         return refuse(l, op, "the process has not completed what it invoked before");
     struct check_call *call = check_calls_add(l->calls);
     if (!call || !map_put(&l->open, process, (void *)(uintptr_t)l->calls->count))
         return refuse(l, op, "too many processes, or out of memory");
-    call->invoke_i = l->next_i;
+    call->invoke_i = l->i;
     call->where = edn_line(&l->reader, op);
     call->process = (int64_t)process;
     return operation_take(l, call, op);
@@ -246,7 +250,8 @@ static bool end_take(struct load *l, const struct edn *op, uint64_t process)
     }
     if (revision && revision->kind == EDN_INTEGER && revision->integer > 0)
         call->revision = revision->integer;
-    call->end_i = l->next_i;
+    call->end_i = l->i;
+    l->is_answered = true;
     return operation_take(l, call, op);
 }
 
@@ -260,7 +265,7 @@ static bool event_take(struct load *l, const struct edn *op)
     if (edn_get(op, "serializable") || edn_get(op, "at-revision") ||
         edn_is_keyword(edn_get(op, "f"), "compact"))
         return true;
-    l->next_i++;
+    l->i = l->next_i++;
     if (edn_is_keyword(type, "invoke"))
         return invoke_take(l, op, (uint64_t)process->integer);
     if (edn_is_keyword(type, "ok") || edn_is_keyword(type, "fail") || edn_is_keyword(type, "info"))

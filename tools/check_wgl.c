@@ -8,7 +8,8 @@
 enum {
     WINDOW_STATES_MAX = 64, /* a window must fail from each of them */
     WINDOW_OPS_MAX = 2048,
-    WINDOW_STEPS_MAX = 200000,
+    WINDOW_MEMORY_BYTES = 32 << 20,
+    WINDOW_STEPS_MAX = 2000000, /* of all attempts together */
 };
 
 /* An invocation or a completion, in a list by time. */
@@ -216,6 +217,7 @@ struct window {
     uint64_t states[WINDOW_STATES_MAX];
     size_t state_count;
     struct check_wgl_op *part;
+    uint64_t steps_left;
 };
 
 static bool states_gather(struct window *w, const struct check_tried *tried)
@@ -251,15 +253,16 @@ static size_t window_take(const struct window *w, uint64_t from)
     return count;
 }
 
-static bool window_fails(const struct window *w, uint64_t from)
+static bool window_fails(struct window *w, uint64_t from)
 {
-    const struct check_wgl_budget budget = { .steps_max = WINDOW_STEPS_MAX,
-                                             .memory_bytes = (size_t)32 << 20 };
     size_t count = window_take(w, from);
     bool fails = count <= WINDOW_OPS_MAX;
     for (size_t i = 0; fails && i < w->state_count; i++) {
         struct search s = { .ops = w->part, .count = count, .model = w->model };
+        const struct check_wgl_budget budget = { .steps_max = w->steps_left,
+                                                 .memory_bytes = WINDOW_MEMORY_BYTES };
         fails = search_open(&s, &budget) && search_run(&s, w->states[i]) == CHECK_INVALID;
+        w->steps_left = s.steps_left;
         search_close(&s);
     }
     return fails;
@@ -269,7 +272,9 @@ static bool window_fails(const struct window *w, uint64_t from)
  * by halving. */
 static void window_find(const struct search *s, struct check_wgl_result *result)
 {
-    struct window w = { .ops = s->ops, .model = s->model, .end_i = s->stuck->i };
+    struct window w = {
+        .ops = s->ops, .model = s->model, .end_i = s->stuck->i, .steps_left = WINDOW_STEPS_MAX
+    };
     while (w.count < s->count && s->ops[w.count].invoke_i < w.end_i)
         w.count++;
     result->window_count = w.count;
