@@ -2,10 +2,8 @@
  * is answered before all of it is synced again (I6).
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/assert.h"
@@ -29,14 +27,11 @@ static enum exit_code detail_set(char *detail, enum exit_code code, const char *
 static enum exit_code open_directory(struct node *node, char *detail)
 {
     const char *path = node->options.data_dir;
-    if (mkdir(path, 0700) != 0 && errno != EEXIST)
-        return detail_set(detail, errno == ENOSPC ? EXIT_CODE_NO_SPACE : EXIT_CODE_IO,
-                          "cannot make the data directory", path, strerror(errno));
-    node->dir_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (node->dir_fd < 0)
-        return detail_set(detail, EXIT_CODE_IO, "cannot open the data directory", path,
-                          strerror(errno));
-    enum identity_err err = identity_lock(node->dir_fd, &node->lock_fd);
+    enum identity_err err = identity_dir_open(path, &node->dir_fd);
+    if (err != IDENTITY_OK)
+        return detail_set(detail, err == IDENTITY_E_NOSPACE ? EXIT_CODE_NO_SPACE : EXIT_CODE_IO,
+                          "cannot make or open the data directory", path, strerror(errno));
+    err = identity_lock(node->dir_fd, &node->lock_fd);
     if (err == IDENTITY_E_LOCKED)
         return detail_set(detail, EXIT_CODE_LOCKED_DATA, "the data directory", path,
                           "is in use by another process; stop it, or choose another --data-dir");

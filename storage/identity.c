@@ -2,8 +2,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <libgen.h>
+#include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/assert.h"
@@ -49,6 +53,38 @@ static enum identity_err err_of(int64_t negative_errno)
 static uint64_t sum_of(const uint8_t *bytes, size_t size)
 {
     return checksum(slice_of(bytes + AT_MAGIC, size - AT_MAGIC), 0);
+}
+
+/* ---- the directory ---- */
+
+static int parent_sync(const char *path)
+{
+    char copy[PATH_MAX];
+    int size = snprintf(copy, sizeof copy, "%s", path);
+    if (size < 0 || (size_t)size >= sizeof copy)
+        return -ENAMETOOLONG;
+    int fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    int err = fsync(fd) == 0 ? 0 : -errno;
+    IGNORE(close(fd), "nothing was written through it");
+    return err;
+}
+
+enum identity_err identity_dir_open(const char *path, int *ret_dir_fd)
+{
+    if (mkdir(path, 0700) != 0 && errno != EEXIST)
+        return err_of(-errno);
+    int err = parent_sync(path);
+    if (err != 0) {
+        errno = -err;
+        return err_of(err);
+    }
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return err_of(-errno);
+    *ret_dir_fd = fd;
+    return IDENTITY_OK;
 }
 
 /* ---- lock ---- */

@@ -39,6 +39,12 @@ struct identity {
     size_t formation_bytes;
 };
 
+/* Opens the data directory, made when missing. The name stands in its parent, which nothing else
+ * syncs: it is durable when this returns IDENTITY_OK, or a power cut could take the directory with
+ * all that it holds. errno says more about an error. */
+enum identity_err identity_dir_open(const char *path, int *ret_dir_fd)
+    __attribute__((warn_unused_result));
+
 /* Takes the lock file in the directory for the life of the process; IDENTITY_E_LOCKED otherwise. */
 enum identity_err identity_lock(int dir_fd, int *ret_lock_fd) __attribute__((warn_unused_result));
 

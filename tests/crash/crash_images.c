@@ -1,5 +1,5 @@
-/* Crash images: what a power cut could leave of the real store and journal, and what recovery
- * makes of it. tests/crash/disk.h says what the disk may do, tests/crash/record.h how the real
+/* Crash images: what a power cut could leave of the real store, journal and identity, and what
+ * recovery makes of it. tests/crash/disk.h says what the disk may do, tests/crash/record.h how the real
  * writes come to be known, tests/crash/explore.h which states are built.
  *
  * Not covered here: the loop's io_uring (the journal writes through file_io.h, one call after the
@@ -73,6 +73,11 @@ static const struct scenario scenarios[] = {
       SCRIPT(4, 4, 600, LARGE),
       .with_journal = true,
       .faults.in_journal = RECORD_DROP_DURABLE,
+      .finds = true },
+    { .name = "FAULT: the data directory's name does not sync",
+      SCRIPT(2, 4, 600, LARGE),
+      .with_journal = true,
+      .faults.in_open = RECORD_DROP_NAMES,
       .finds = true },
     { .name = "FAULT: what the journal recovered does not sync",
       SCRIPT(4, 4, 600, LARGE),
