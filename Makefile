@@ -235,13 +235,15 @@ fuzz: deps
 	fi
 
 .PHONY: fuzz-libfuzzer
-fuzz-libfuzzer: $(GEN_O)
+fuzz-libfuzzer: build/fuzz/libfuzzer
 	@mkdir -p build/fuzz/corpus/$(TARGET)
-	$(Q)clang -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -g -O1 -std=gnu17 -w \
-	    $(CPPFLAGS) -DFUZZ_TARGET='"$(TARGET)"' -o build/fuzz/$(TARGET) $(LIBFUZZER_C) \
-	    $(GEN_C) $(LDLIBS) -lcriterion -pthread
-	@build/fuzz/$(TARGET) -max_total_time=$$((60 * $(MINUTES))) -max_len=65536 \
+	@FUZZ_TARGET=$(TARGET) $< -max_total_time=$$((60 * $(MINUTES))) -max_len=65536 \
 	    -artifact_prefix=build/fuzz-$(TARGET)- build/fuzz/corpus/$(TARGET) tests/fuzz/corpus/$(TARGET)
+
+build/fuzz/libfuzzer: $(LIBFUZZER_C) $(wildcard */*.h tests/*/*.h) $(GEN_C)
+	@mkdir -p $(@D)
+	$(Q)clang -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -g -O1 -std=gnu17 -w \
+	    $(CPPFLAGS) -o $@ $(LIBFUZZER_C) $(GEN_C) $(LDLIBS) -lcriterion -pthread
 
 # The seeds anew, by the encoders: after a message or a format has changed.
 fuzz-corpus:

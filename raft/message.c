@@ -40,6 +40,13 @@ static bool is_vote_possible(const struct raft_msg *msg)
            (last.index == 0) == (last.term == 0);
 }
 
+/* A candidate asks nobody before its own vote is durable, and in a term it asks in once. */
+static bool is_vote_result_possible(const struct raft *r, const struct raft_msg *msg)
+{
+    return msg->vote_result.pre_vote || msg->term != r->term || r->role != RAFT_CANDIDATE ||
+           r->hard_seq <= r->seq_durable;
+}
+
 enum raft_err raft_message_check(const struct raft *r, const struct raft_msg *msg)
 {
     if (msg->to != r->options.id || msg->from == r->options.id || !raft_member(r, msg->from))
@@ -66,6 +73,8 @@ enum raft_err raft_message_check(const struct raft *r, const struct raft_msg *ms
         possible = msg->read_index_result.index <= RAFT_INDEX_MAX;
         break;
     case RAFT_MSG_VOTE_RESULT:
+        possible = is_vote_result_possible(r, msg);
+        break;
     case RAFT_MSG_READ_INDEX:
         possible = true;
         break;

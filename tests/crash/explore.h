@@ -21,6 +21,7 @@ enum { EXPLORE_PATH_BYTES = 64, EXPLORE_PROMISES_MAX = 4096 };
 struct promise {
     uint32_t step_low; /* the store is at one of these */
     uint32_t step_high;
+    bool has_identity;               /* of the data directory */
     uint64_t durable_index;          /* the journal and the store hold the log up to here */
     struct raft_hard_state hard_low; /* term and vote are these, or those of a write in flight */
     struct raft_hard_state hard_high;

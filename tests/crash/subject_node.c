@@ -1,8 +1,9 @@
-#include <fcntl.h>
+#include <errno.h>
 #include <stdio.h>
 #include <unistd.h>
 
 #include "base/assert.h"
+#include "storage/identity.h"
 #include "storage/journal.h"
 #include "tests/crash/file_io.h"
 #include "tests/crash/subjects.h"
@@ -14,6 +15,7 @@ struct life {
     struct explorer *x;
     struct subject *subject;
     struct file_io io;
+    char path[EXPLORE_PATH_BYTES + 8];
     int dir_fd;
     struct store *store;
     struct journal *journal;
@@ -34,6 +36,36 @@ static bool life_fails(struct life *l, const char *what, const char *detail)
 }
 
 /* ---- opening ---- */
+
+static const uint8_t node_incarnation[INCARNATION_BYTES] = { 7 };
+
+/* As at each start: a directory that says nothing of itself is blank, and gets an identity. */
+static bool identity_recovers(struct life *l)
+{
+    static struct identity identity;
+    enum identity_err err = identity_load(&l->io.io, l->dir_fd, &identity);
+    if (err == IDENTITY_E_ABSENT && !l->promise.has_identity) {
+        identity = (struct identity){ .cluster_id = STORE_RIG_CLUSTER, .member_id = 1 };
+        memcpy(identity.incarnation, node_incarnation, INCARNATION_BYTES);
+        err = identity_save(&l->io.io, l->dir_fd, &identity);
+    }
+    if (err != IDENTITY_OK)
+        return life_fails(l, "the identity", identity_strerror(err));
+    if (memcmp(identity.incarnation, node_incarnation, INCARNATION_BYTES) != 0)
+        return life_fails(l, "the identity", "of another disk");
+    l->promise.has_identity = true;
+    explore_promise(l->x, &l->promise);
+    return true;
+}
+
+/* Makes and opens `data` below it. */
+static bool dir_recovers(struct life *l, const char *path)
+{
+    ASSERT(snprintf(l->path, sizeof l->path, "%s/data", path) < (int)sizeof l->path);
+    if (identity_dir_open(l->path, &l->dir_fd) == IDENTITY_OK)
+        return true;
+    return life_fails(l, "the data directory", strerror(errno));
+}
 
 static bool recovery_matches(struct life *l, const struct journal_recovery *r)
 {
@@ -58,14 +90,13 @@ static bool recovery_matches(struct life *l, const struct journal_recovery *r)
 
 static bool journal_recovers(struct life *l)
 {
-    static const uint8_t incarnation[16] = { 7 };
     struct journal_options options = {
         .io = &l->io.io,
         .dir_fd = l->dir_fd,
         .segment_bytes = 64 << 10,
         .segment_count_max = 6,
         .cluster_id = STORE_RIG_CLUSTER,
-        .incarnation = slice_of(incarnation, sizeof incarnation),
+        .incarnation = slice_of(node_incarnation, sizeof node_incarnation),
     };
     struct journal_recovery recovery = { 0 };
     enum journal_err err =
@@ -79,22 +110,21 @@ static bool journal_recovers(struct life *l)
     return is_good;
 }
 
-/* `faulty`: with the faults of a life after a crash. */
+/* Of the faults those of opening: in_open for the directory and the store, again_journal. */
 static bool life_open(struct life *l, struct explorer *x, const char *path,
-                      const struct promise *promise, bool faulty)
+                      const struct promise *promise, struct subject_faults faults)
 {
     *l = (struct life){ .x = x, .subject = x->subject, .promise = *promise };
-    const struct subject_faults *faults = &l->subject->faults;
     struct store_script *script = l->subject->script;
     l->chance = prng_seeded(l->subject->seed);
     file_io_init(&l->io);
-    l->dir_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    ASSERT(l->dir_fd >= 0);
-    record_drop(faulty ? faults->again_store : 0);
-    bool is_good = store_script_open(script, path, &l->store, x->why) &&
+    l->dir_fd = -1;
+    record_drop(faults.in_open);
+    bool is_good = dir_recovers(l, path) && identity_recovers(l) &&
+                   store_script_open(script, l->path, &l->store, x->why) &&
                    store_script_find(script, l->store, promise->step_low, promise->step_high,
                                      &l->step, x->why);
-    record_drop(faulty ? faults->again_journal : 0);
+    record_drop(faults.again_journal);
     if (is_good) {
         l->last = store_published(l->store)->applied.index;
         is_good = journal_recovers(l);
@@ -118,7 +148,8 @@ static void life_close(struct life *l)
     }
     store_close(l->store);
     file_io_done(&l->io);
-    close(l->dir_fd);
+    if (l->dir_fd >= 0)
+        close(l->dir_fd);
 }
 
 /* ---- writing ---- */
@@ -215,7 +246,12 @@ static bool node_work(struct explorer *x, const char *path, const struct promise
                       bool whole)
 {
     struct life l;
-    bool is_good = life_open(&l, x, path, before, !whole);
+    struct subject_faults faults = ((struct subject *)x->subject)->faults;
+    if (whole)
+        faults.again_journal = 0;
+    else
+        faults.in_open = faults.again_store;
+    bool is_good = life_open(&l, x, path, before, faults);
     if (is_good)
         promise_kept(&l);
     uint32_t last = l.subject->script->flush_count;
@@ -232,9 +268,9 @@ static bool node_check(struct explorer *x, const char *path, const struct promis
 {
     struct life l;
     struct store_script *script = ((struct subject *)x->subject)->script;
-    bool is_good = life_open(&l, x, path, promise, false) &&
-                   store_script_holds(script, l.store, l.step, x->why);
     size_t promise_count = x->promise_count;
+    bool is_good = life_open(&l, x, path, promise, (struct subject_faults){ 0 }) &&
+                   store_script_holds(script, l.store, l.step, x->why);
     if (is_good && l.step < script->flush_count)
         is_good = step_work(&l) && store_script_holds(script, l.store, l.step, x->why);
     x->promise_count = promise_count; /* of this image: forgotten with it */

@@ -1,4 +1,5 @@
-/* subjects.h: what explore.h explores: the store alone, and the store with the journal in front.
+/* subjects.h: what explore.h explores: the store alone, and a data directory as a node makes it,
+ * with identity, store, and the journal in front.
  *
  * Both work through a store_script. The second writes the script's entries into a journal first,
  * in batches of its own that run ahead of the flushes, with now and then another term or vote:

@@ -320,6 +320,7 @@ static void seeds_raft(fuzz_seed_fn *add, void *owner)
     };
     for (int leads = 0; leads < 2; leads++) {
         if (leads) {
+            put_event(0, 0);
             put_event(0, 100);
             put_raft(&messages[6]);
             put_raft(&messages[7]);

@@ -143,9 +143,15 @@ static void run(struct slice input)
     core_close(&core);
 }
 
-/* An event (even) or a message (odd: type, from, term, ...), one byte after the other. */
-static const uint8_t seed_leader[] = { 0, 200, 2, 0, 1, 1, 2, 8, 3, 2, 0, 1, 1, 2, 0, 3, 4, 0,
-                                       8, 9,   2, 0, 1, 3, 2, 0, 0, 2, 0, 0, 0, 4, 0, 6, 1 };
+/* An event (even: twice the kind, argument) or a message (odd, type, from, term, flags, ...). */
+static const uint8_t seed_leader[] = {
+    0,  0, 0,  100,                                        /* time to ask for votes */
+    1,  1, 2,  8,   3,  2, 0, 1, 1, 2,  0,  2, 2, 0,       /* pre-vote and vote, durable */
+    1,  3, 2,  0,   0,  0, 0, 0, 1, 0,  4,  0,             /* appended, applied */
+    8,  9, 2,  0,   1,  3, 3, 0, 0, 0,  0,  0, 1, 0, 4, 0, /* a proposal likewise */
+    16, 7, 0,  6,   1,  5, 2, 0, 0, 13,     /* a read, and the round that confirms it */
+    6,  3, 12, 0,   12, 1, 1, 6, 3, 0,  44, /* a flush, links, a read of a member */
+};
 static const uint8_t seed_follower[] = { 1, 2, 2, 8, 0, 0, 1, 2, 3, 0, 0, 0, 20, 2, 0, 1, 4, 2, 0,
                                          0, 3, 1, 1, 4, 0, 6, 2, 1, 2, 2, 0, 0,  2, 1, 1, 2, 0, 9 };
 

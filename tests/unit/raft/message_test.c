@@ -165,6 +165,29 @@ Test(raft_message, impossible_for_a_leader)
     rig_close(&rig);
 }
 
+/* It has asked nobody: its own vote is not on the disk yet. Two such answers would be a quorum. */
+Test(raft_message, votes_that_nobody_asked_for)
+{
+    struct rig rig = rig_defaults();
+    rig_open(&rig, "");
+    rig_tick(&rig, 0);
+    rig_tick(&rig, 3ull * rig.options.election_timeout_ms);
+    struct raft_msg answer = { .type = RAFT_MSG_VOTE_RESULT,
+                               .from = 2,
+                               .term = 1,
+                               .vote_result = { .pre_vote = true, .granted = true } };
+    cr_assert_eq(rig_receive(&rig, answer), RAFT_OK);
+    cr_assert_eq(raft_status(rig.raft).role, RAFT_CANDIDATE);
+    answer.vote_result.pre_vote = false;
+    for (answer.from = 2; answer.from <= 3; answer.from++)
+        expect_refused(&rig, answer, "a vote before it was asked for");
+    rig_durable(&rig);
+    answer.from = 3;
+    cr_assert_eq(rig_receive(&rig, answer), RAFT_OK);
+    cr_assert_eq(raft_status(rig.raft).role, RAFT_LEADER);
+    rig_close(&rig);
+}
+
 /* Whatever the fields hold, a message is refused or handled, and the invariants stand (I9). */
 Test(raft_message, random_contents_break_nothing)
 {

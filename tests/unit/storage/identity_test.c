@@ -146,6 +146,27 @@ Test(identity, says_what_failed)
     }
 }
 
+Test(identity, makes_its_directory)
+{
+    char base[] = "/tmp/holdfast-identity-XXXXXX";
+    char path[64];
+    char nowhere[64];
+    int first = -1;
+    int second = -1;
+    cr_assert_not_null(mkdtemp(base));
+    cr_assert_gt(snprintf(path, sizeof path, "%s/data", base), 0);
+    cr_assert_gt(snprintf(nowhere, sizeof nowhere, "%s/no/data", base), 0);
+    cr_assert_eq(identity_dir_open(nowhere, &first), IDENTITY_E_IO);
+    cr_assert_eq(errno, ENOENT);
+    cr_assert_eq(first, -1);
+    cr_assert_eq(identity_dir_open(path, &first), IDENTITY_OK);
+    cr_assert_eq(identity_dir_open(path, &second), IDENTITY_OK, "one that is there is fine");
+    close(first);
+    close(second);
+    rmdir(path);
+    rmdir(base);
+}
+
 Test(identity, one_process_holds_the_lock)
 {
     struct fake_io *fake = fake_io_new(1);
