@@ -40,15 +40,14 @@ void raft_vote_reject(struct raft *r, const struct raft_msg *msg)
     uint64_t term = r->term;
     if (msg->vote.pre_vote && msg->term - 1 > term)
         term = msg->term - 1;
-    if (term > 0) /* a blank disk that awaits repair: no message is of that term */
-        push_result(r, msg, term, false);
+    push_result(r, msg, term, false);
 }
 
 static bool is_grantable(const struct raft *r, const struct raft_msg *msg)
 {
     bool is_free =
         msg->term > r->term || r->vote == msg->from || (r->vote == 0 && r->term_leader == 0);
-    return is_free && !r->awaits_repair && raft_pos_is_fresh(r->log.last, msg->vote.last);
+    return is_free && raft_pos_is_fresh(r->log.last, msg->vote.last);
 }
 
 /* The term is settled: ours is msg->term, or below it for a pre-vote. A learner votes too, and a
@@ -59,6 +58,10 @@ static bool is_grantable(const struct raft *r, const struct raft_msg *msg)
  * The vote is no less safe for that: it still goes to one candidate a term, with a log as fresh. */
 void raft_on_vote(struct raft *r, const struct raft_msg *msg)
 {
+    /* No refusal either, which is faster than any grant: with a leader known dead one refusal may
+     * decide an election (raft_quorum_vote), and this node would refuse again and again. */
+    if (r->awaits_repair)
+        return;
     if (!is_grantable(r, msg)) {
         raft_vote_reject(r, msg);
         return;
