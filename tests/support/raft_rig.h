@@ -46,6 +46,18 @@ void rig_flush(struct rig *rig, uint64_t flushed_index);
 /* Proposes at the next position. */
 enum raft_err rig_propose(struct rig *rig, enum raft_entry_type type, uint32_t size_bytes);
 
+/* The same with a configuration. */
+enum raft_err rig_propose_config(struct rig *rig, const struct raft_config *config);
+
+/* An append whose entries at the configs' indexes are these configurations. */
+enum raft_err rig_append_configs(struct rig *rig, uint64_t term, struct raft_pos prev,
+                                 const char *terms, const struct raft_config_at *configs,
+                                 uint32_t config_count);
+
+/* A member accepts up to match, or answers a heartbeat round. */
+enum raft_err rig_accept(struct rig *rig, uint64_t from, uint64_t match);
+enum raft_err rig_alive(struct rig *rig, uint64_t from, uint64_t round);
+
 /* Makes it the leader of its next term, NOOP proposed and durable. */
 void rig_elect(struct rig *rig);
 
