@@ -80,8 +80,10 @@ static void look_for_loss(struct raft *r, struct raft_progress *p)
     uint64_t quiet_ms = r->now_ms - p->append_ms;
     switch (p->state) {
     case RAFT_PROGRESS_PROBE:
-        if (quiet_ms >= r->options.heartbeat_ms)
-            p->probe_sent = false;
+        if (quiet_ms < r->options.heartbeat_ms || !p->probe_sent)
+            break;
+        p->probe_sent = false;
+        p->gap_check_due = true; /* it was sent for its answer, though all may be there */
         break;
     case RAFT_PROGRESS_REPLICATE:
         if (quiet_ms >= r->options.heartbeat_ms && p->match + 1 < p->next)

@@ -59,7 +59,7 @@ void raft_repair_on_heartbeat(struct raft *r, const struct raft_msg_heartbeat *h
     r->repair_target = heartbeat->last_index;
 }
 
-/* At the end of each step. */
+/* At the end of each step, and when more is durable. */
 void raft_repair_advance(struct raft *r)
 {
     if (!r->awaits_repair || !r->repair_has_target)
@@ -70,6 +70,7 @@ void raft_repair_advance(struct raft *r)
     r->awaits_repair = false;
     r->repaired = true;
     raft_election_reset(r);
+    raft_append_answer_again(r); /* it counts from now on */
 }
 
 /* ---- its leader ---- */
