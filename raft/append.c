@@ -105,8 +105,8 @@ static void owe_answer(struct raft *r, uint64_t match)
 /* Tells the leader once more how far this is, because of what else the answer says. */
 void raft_append_answer_again(struct raft *r)
 {
-    if (r->term_leader != 0)
-        owe_answer(r, r->answered);
+    ASSERT(r->term_leader != 0); /* it has said something in this term */
+    owe_answer(r, r->answered);
 }
 
 /* A leader that was told "no room" waits: tell it that there is some again. */

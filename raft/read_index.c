@@ -214,9 +214,10 @@ void raft_reads_on_tick(struct raft *r)
     refuse_first(r, count);
 }
 
+/* Not on a leader, whose heartbeats come anyway. */
 uint64_t raft_reads_deadline_ms(const struct raft *r)
 {
-    if (r->role == RAFT_LEADER || r->read_count == 0)
+    if (r->read_count == 0)
         return RAFT_NEVER_MS;
     if (r->leader != 0)
         return r->reads_sent_ms + r->options.heartbeat_ms;

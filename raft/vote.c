@@ -96,7 +96,7 @@ void raft_vote_on_durable(struct raft *r)
 static bool is_awaited(const struct raft *r, const struct raft_msg *msg)
 {
     if (!msg->vote_result.pre_vote)
-        return r->role == RAFT_CANDIDATE && msg->term == r->term;
+        return r->role == RAFT_CANDIDATE;
     if (r->role != RAFT_PRE_CANDIDATE)
         return false;
     return msg->term == (msg->vote_result.granted ? r->term + 1 : r->term);

@@ -198,6 +198,16 @@ enum raft_err rig_accept(struct rig *rig, uint64_t from, uint64_t match)
                                           .append_result = { .match = match, .room_bytes = 50 } });
 }
 
+enum raft_err rig_reject(struct rig *rig, uint64_t from, uint64_t prev, struct raft_pos hint)
+{
+    return rig_receive(
+        rig, (struct raft_msg){
+                 .type = RAFT_MSG_APPEND_RESULT,
+                 .from = from,
+                 .term = raft_status(rig->raft).term,
+                 .append_result = { .rejected = true, .rejected_prev = prev, .hint = hint } });
+}
+
 enum raft_err rig_alive(struct rig *rig, uint64_t from, uint64_t round)
 {
     return rig_receive(
@@ -243,6 +253,12 @@ const struct raft_msg *rig_message(const struct rig *rig, enum raft_msg_type typ
         if (rig->ready.messages[i].type == type && (to == 0 || rig->ready.messages[i].to == to))
             return &rig->ready.messages[i];
     return NULL;
+}
+
+const struct raft_msg_append *rig_append_to(const struct rig *rig, uint64_t to)
+{
+    const struct raft_msg *m = rig_message(rig, RAFT_MSG_APPEND, to);
+    return m ? &m->append : NULL;
 }
 
 uint32_t rig_message_count(const struct rig *rig, enum raft_msg_type type)

@@ -24,17 +24,6 @@ static struct rig leader(void)
     return rig;
 }
 
-static void reject(struct rig *rig, uint64_t from, uint64_t prev, struct raft_pos hint)
-{
-    enum raft_err err = rig_receive(
-        rig, (struct raft_msg){
-                 .type = RAFT_MSG_APPEND_RESULT,
-                 .from = from,
-                 .term = raft_status(rig->raft).term,
-                 .append_result = { .rejected = true, .rejected_prev = prev, .hint = hint } });
-    cr_assert_eq(err, RAFT_OK);
-}
-
 static void sent(struct rig *rig, struct raft_pos pos, bool ok)
 {
     enum raft_err err = rig_step(
@@ -48,13 +37,13 @@ Test(raft_snapshot, a_member_before_the_log_start_needs_one)
     struct rig rig = leader();
     rig_accept(&rig, 3, 10);
     cr_assert_eq(raft_keep_index(rig.raft), 1, "2 is not heard of yet");
-    reject(&rig, 2, 9, (struct raft_pos){ 1, 2 });
+    rig_reject(&rig, 2, 9, (struct raft_pos){ 1, 2 });
     cr_assert(rig.ready.snapshot_count == 1 && rig.ready.snapshots[0].member == 2);
     cr_assert_null(rig_message(&rig, RAFT_MSG_APPEND, 2));
     cr_assert_eq(raft_keep_index(rig.raft), 11, "the log is not kept for it");
     struct raft_member_progress progress;
     cr_assert(raft_member_progress(rig.raft, 2, &progress) && progress.needs_snapshot);
-    reject(&rig, 2, 9, (struct raft_pos){ 1, 2 });
+    rig_reject(&rig, 2, 9, (struct raft_pos){ 1, 2 });
     cr_assert_eq(rig.ready.snapshot_count, 0, "asked for once");
     rig_apply(&rig);
     rig_alive(&rig, 2, 1);
@@ -70,7 +59,7 @@ Test(raft_snapshot, a_failure_is_tried_again_after_a_while)
 {
     struct rig rig = leader();
     rig_accept(&rig, 3, 10);
-    reject(&rig, 2, 9, (struct raft_pos){ 1, 2 });
+    rig_reject(&rig, 2, 9, (struct raft_pos){ 1, 2 });
     uint64_t waits_ms[5];
     for (size_t i = 0; i < COUNT(waits_ms); i++) {
         sent(&rig, (struct raft_pos){ 0 }, false);
@@ -95,7 +84,7 @@ Test(raft_snapshot, a_member_that_is_not_heard_gets_none)
 {
     struct rig rig = leader();
     rig_accept(&rig, 3, 10);
-    reject(&rig, 2, 9, (struct raft_pos){ 1, 2 });
+    rig_reject(&rig, 2, 9, (struct raft_pos){ 1, 2 });
     sent(&rig, (struct raft_pos){ 0 }, false);
     for (int i = 0; i < 30; i++) {
         rig_tick(&rig, 10);
@@ -113,7 +102,7 @@ Test(raft_snapshot, a_member_may_come_back_by_other_means)
 {
     struct rig rig = leader();
     rig_accept(&rig, 3, 10);
-    reject(&rig, 2, 9, (struct raft_pos){ 1, 2 });
+    rig_reject(&rig, 2, 9, (struct raft_pos){ 1, 2 });
     rig_accept(&rig, 2, 3);
     cr_assert_eq(rig.ready.message_count, 0, "not within reach");
     rig_receive(&rig, (struct raft_msg){ .type = RAFT_MSG_APPEND_RESULT,
@@ -126,7 +115,7 @@ Test(raft_snapshot, a_member_may_come_back_by_other_means)
     rig_alive(&rig, 2, 1);
     const struct raft_msg *m = rig_message(&rig, RAFT_MSG_APPEND, 2);
     cr_assert(m && m->append.prev.index == 9 && m->append.entry_count == 0);
-    reject(&rig, 2, 9, (struct raft_pos){ 3, 8 });
+    rig_reject(&rig, 2, 9, (struct raft_pos){ 3, 8 });
     cr_assert_null(rig_message(&rig, RAFT_MSG_APPEND, 2), "no");
     rig.now_ms += 100;
     rig_alive(&rig, 2, 1);
