@@ -117,13 +117,14 @@ void raft_on_read_index(struct raft *r, const struct raft_msg *msg)
         .context = msg->read_index.context,
         .asked_ms = r->now_ms,
     };
-    if (r->role != RAFT_LEADER) {
+    struct raft_progress *p = raft_member(r, msg->from);
+    if (r->role != RAFT_LEADER || !p) {
         push_result(r, &read, 0, true);
         return;
     }
-    struct raft_progress *p = raft_member(r, msg->from);
-    p->heard = true;
-    p->heard_ms = r->now_ms;
+    raft_progress_hear(r, p);
+    if (p->repairing == 0)
+        p->contact_ms = r->now_ms;
     if (!is_queued(r, msg))
         IGNORE(add_read(r, read), "it is refused then");
 }
@@ -213,9 +214,10 @@ void raft_reads_on_tick(struct raft *r)
     refuse_first(r, count);
 }
 
+/* Not on a leader, whose heartbeats come anyway. */
 uint64_t raft_reads_deadline_ms(const struct raft *r)
 {
-    if (r->role == RAFT_LEADER || r->read_count == 0)
+    if (r->read_count == 0)
         return RAFT_NEVER_MS;
     if (r->leader != 0)
         return r->reads_sent_ms + r->options.heartbeat_ms;

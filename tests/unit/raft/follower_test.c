@@ -22,10 +22,11 @@ static const struct raft_msg_append_result *append_result(const struct rig *rig)
 static enum raft_err receive_vote(struct rig *rig, uint64_t from, uint64_t term, bool pre_vote,
                                   bool dead)
 {
-    return rig_receive(rig, (struct raft_msg){ .type = RAFT_MSG_VOTE,
-                                               .from = from,
-                                               .term = term,
-                                               .vote = { pre_vote, dead, { 0, 0 } } });
+    return rig_receive(
+        rig, (struct raft_msg){ .type = RAFT_MSG_VOTE,
+                                .from = from,
+                                .term = term,
+                                .vote = { .pre_vote = pre_vote, .leader_is_dead = dead } });
 }
 
 static enum raft_err receive_heartbeat(struct rig *rig, uint64_t from, uint64_t term)
@@ -119,8 +120,9 @@ Test(raft_follower, pre_votes)
     const struct raft_msg *m = rig_message(&rig, RAFT_MSG_VOTE_RESULT, 2);
     cr_assert(!m->vote_result.granted && m->vote_result.pre_vote, "its log is stale");
     cr_assert_eq(m->term, 6, "the asker's own term");
-    rig_receive(&rig, (struct raft_msg){
-                          .type = RAFT_MSG_VOTE, .term = 7, .vote = { true, false, { 2, 1 } } });
+    rig_receive(&rig, (struct raft_msg){ .type = RAFT_MSG_VOTE,
+                                         .term = 7,
+                                         .vote = { .pre_vote = true, .last = { 2, 1 } } });
     m = rig_message(&rig, RAFT_MSG_VOTE_RESULT, 2);
     cr_assert(m->vote_result.granted && m->term == 7);
     cr_assert_eq(raft_status(rig.raft).term, 2);
@@ -211,6 +213,8 @@ Test(raft_follower, full_window_says_no_room_and_when_there_is_some)
     rig_flush(&rig, 1);
     cr_assert_not(append_result(&rig)->rejected, "told at once");
     cr_assert_eq(append_result(&rig)->room_bytes, 600);
+    rig_flush(&rig, 1);
+    cr_assert_null(append_result(&rig), "once");
     rig_append(&rig, 1, (struct raft_pos){ 1, 2 }, "1", 2, 400);
     cr_assert_null(append_result(&rig));
     rig_durable(&rig);
@@ -224,6 +228,9 @@ Test(raft_follower, full_window_in_entries)
     rig_append(&rig, 1, none, "11111111111111111", 0, 10);
     cr_assert(append_result(&rig)->no_room);
     cr_assert_eq(append_result(&rig)->hint.index, 16);
+    rig_flush(&rig, 0);
+    cr_assert_null(append_result(&rig), "there is still none");
+    rig_append(&rig, 1, (struct raft_pos){ 1, 16 }, "1", 0, 10);
     cr_assert_eq(append_result(&rig)->room_bytes, 0);
     rig_close(&rig);
 }
@@ -354,6 +361,49 @@ Test(raft_follower, started_asks_at_once_unless_it_heard_of_a_leader)
     rig_step(&rig, (struct raft_event){ .type = RAFT_EV_STARTED });
     cr_assert_eq(raft_status(rig.raft).role, RAFT_FOLLOWER);
     cr_assert_eq(raft_status(rig.raft).leader, 2);
+    rig_durable(&rig);
+    rig_tick(&rig, 200);
+    cr_assert_eq(raft_status(rig.raft).role, RAFT_PRE_CANDIDATE);
+    rig_step(&rig, (struct raft_event){ .type = RAFT_EV_STARTED });
+    cr_assert_eq(rig.ready.message_count, 0, "it asks already");
+    for (uint64_t from = 2; from <= 3; from++)
+        rig_receive(&rig, (struct raft_msg){ .type = RAFT_MSG_VOTE_RESULT,
+                                             .from = from,
+                                             .term = 1,
+                                             .vote_result = { .pre_vote = true } });
+    cr_assert_eq(raft_status(rig.raft).role, RAFT_FOLLOWER);
+    rig_step(&rig, (struct raft_event){ .type = RAFT_EV_STARTED });
+    cr_assert_eq(rig.ready.message_count, 0, "it has heard of a leader once");
+    rig_close(&rig);
+}
+
+Test(raft_follower, started_without_pre_vote_or_without_a_vote)
+{
+    struct rig rig = rig_defaults();
+    rig.options.pre_vote = false;
+    rig_open(&rig, "");
+    rig_step(&rig, (struct raft_event){ .type = RAFT_EV_STARTED });
+    cr_assert_eq(raft_status(rig.raft).role, RAFT_FOLLOWER);
+    rig_close(&rig);
+    rig = rig_defaults();
+    rig.start.config.members[0].roles = RAFT_LEARNER;
+    rig_open(&rig, "");
+    rig_step(&rig, (struct raft_event){ .type = RAFT_EV_STARTED });
+    cr_assert_eq(raft_status(rig.raft).role, RAFT_FOLLOWER);
+    rig_close(&rig);
+}
+
+/* Told of a commit index that its own disk does not hold yet, twice. */
+Test(raft_follower, commit_ahead_of_its_disk)
+{
+    struct rig rig = open_rig("", 0);
+    rig_append(&rig, 1, none, "1", 1, 10);
+    cr_assert_eq(raft_commit_index(rig.raft), 1);
+    cr_assert_eq(rig_receive(&rig, (struct raft_msg){ .type = RAFT_MSG_HEARTBEAT,
+                                                      .term = 1,
+                                                      .heartbeat = { .commit = 1 } }),
+                 RAFT_OK);
+    cr_assert_gt(rig.ready.committed.first, rig.ready.committed.last);
     rig_close(&rig);
 }
 

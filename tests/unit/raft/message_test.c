@@ -117,6 +117,13 @@ Test(raft_message, impossible_entries)
         expect_refused(&rig, msg, bad_entries[i].what);
         rig_entries_done(entries, bad_entries[i].terms);
     }
+    struct raft_entry bare = { .pos = { 5, 6 }, .type = RAFT_ENTRY_COMMAND };
+    expect_refused(
+        &rig,
+        (struct raft_msg){ .type = RAFT_MSG_APPEND,
+                           .term = 5,
+                           .append = { .prev = { 5, 5 }, .entries = &bare, .entry_count = 1 } },
+        "without bytes");
     rig_entries(entries, 7, "5", 10);
     expect_refused(&rig,
                    (struct raft_msg){
@@ -188,6 +195,18 @@ Test(raft_message, votes_that_nobody_asked_for)
     rig_close(&rig);
 }
 
+Test(raft_message, misdirected)
+{
+    struct rig rig = follower();
+    struct raft_msg msg = { .type = RAFT_MSG_HEARTBEAT, .from = 2, .to = 3, .term = 5 };
+    struct raft_event event = { .type = RAFT_EV_MESSAGE, .message = msg };
+    cr_assert_eq(rig_step(&rig, event), RAFT_E_MESSAGE, "to another");
+    event.message.to = 1;
+    event.message.from = 0;
+    cr_assert_eq(rig_step(&rig, event), RAFT_E_MESSAGE, "from nobody");
+    rig_close(&rig);
+}
+
 /* Whatever the fields hold, a message is refused or handled, and the invariants stand (I9). */
 Test(raft_message, random_contents_break_nothing)
 {
@@ -209,17 +228,19 @@ Test(raft_message, random_contents_break_nothing)
             uint64_t words[(sizeof msg - offsetof(struct raft_msg, append)) / 8];
             for (size_t w = 0; w < COUNT(words); w++)
                 words[w] = odd[prng_below(&p, COUNT(odd))];
-            msg.type = (enum raft_msg_type)(1 + prng_below(&p, 9));
+            msg.type = (enum raft_msg_type)(1 + prng_below(&p, 10));
             if (msg.type == RAFT_MSG_VOTE || msg.type == RAFT_MSG_VOTE_RESULT) {
-                msg.vote =
-                    (struct raft_msg_vote){ words[0] & 1, words[1] & 1, { words[2], words[3] } };
+                msg.vote = (struct raft_msg_vote){
+                    words[0] & 1, words[1] & 1, words[4] & 1, { words[2], words[3] }
+                };
             } else if (msg.type == RAFT_MSG_APPEND) {
                 msg.append.prev = (struct raft_pos){ words[0], words[1] };
                 msg.append.commit = words[2];
             } else if (msg.type == RAFT_MSG_APPEND_RESULT) {
-                msg.append_result = (struct raft_msg_append_result){
-                    words[0] & 1, words[1] & 1, words[2], words[3], { words[4], words[0] }, words[1]
-                };
+                msg.append_result =
+                    (struct raft_msg_append_result){ words[0] & 1, words[1] & 1,           words[2],
+                                                     words[3],     { words[4], words[0] }, words[1],
+                                                     words[5] };
             } else {
                 memcpy(&msg.append, words, sizeof words);
             }
