@@ -130,27 +130,30 @@ static void formation_carry_out(struct node *node, const struct formation_effect
 
 /* ---- what the links tell ---- */
 
-static const char *on_hello(void *owner, const struct peer_hello *hello, bool *ret_final)
+static const char *on_hello(void *owner, const struct peer_hello *hello,
+                            enum peer_unwelcome *ret_why)
 {
     struct node *node = owner;
     const struct membership_member *member = membership_by_id(&node->membership, hello->member_id);
     if (!member)
         return "not a member of this cluster";
     struct formation_effects effects;
+    bool is_final = false;
     const char *refusal = formation_on_hello(&node->formation, hello->member_id, hello->incarnation,
-                                             hello->initial_cluster_hash, ret_final, &effects);
+                                             hello->initial_cluster_hash, &is_final, &effects);
+    *ret_why = is_final ? PEER_UNWELCOME_DISK : PEER_UNWELCOME_NOW;
     if (refusal)
         LOG_WARNF("refused a member", log_id("member", hello->member_id), log_text("why", refusal));
     formation_carry_out(node, &effects);
     return refusal;
 }
 
-static void on_refused(void *owner, uint64_t member, struct slice why, bool is_final)
+static void on_refused(void *owner, uint64_t member, struct slice text, enum peer_unwelcome why)
 {
     struct node *node = owner;
-    LOG_WARNF("a member refuses this one", log_id("member", member), log_bytes("why", why));
+    LOG_WARNF("a member refuses this one", log_id("member", member), log_bytes("why", text));
     struct formation_effects effects;
-    formation_on_refused(&node->formation, member, is_final, &effects);
+    formation_on_refused(&node->formation, member, why == PEER_UNWELCOME_DISK, &effects);
     formation_carry_out(node, &effects);
 }
 
@@ -199,6 +202,20 @@ static void on_formation(void *owner, uint64_t member, struct slice bytes)
     formation_carry_out(node, &effects);
 }
 
+static void on_snapshot_chunk(void *owner, uint64_t member, const struct peer_snapshot_chunk *chunk)
+{
+    struct peer_snapshot_ack ack = { chunk->snapshot_id, 0, PEER_SNAPSHOT_BUSY };
+    struct node *node = owner;
+    peer_net_send_snapshot_ack(node->peers, member, &ack);
+}
+
+static void on_snapshot_ack(void *owner, uint64_t member, const struct peer_snapshot_ack *ack)
+{
+    (void)owner;
+    (void)member;
+    (void)ack;
+}
+
 /* ---- opening ---- */
 
 static struct peer_options peer_options_of(struct node *node)
@@ -218,7 +235,9 @@ static struct peer_options peer_options_of(struct node *node)
                       .on_raft = on_raft,
                       .on_formation = on_formation,
                       .on_forward = node_on_forward,
-                      .on_forward_refused = node_on_forward_refused },
+                      .on_forward_refused = node_on_forward_refused,
+                      .on_snapshot_chunk = on_snapshot_chunk,
+                      .on_snapshot_ack = on_snapshot_ack },
         .members_max = RAFT_MEMBERS_MAX,
         .out_bytes_max = PEER_OUT_BYTES_MAX + 4ull * node->options.request_bytes_max,
         .frame_bytes_max = (4u << 20) + 2 * node->options.request_bytes_max,
