@@ -3,12 +3,13 @@
  * A write (batch) carries the hard state and consecutive canonical entries (proto/entry.h) and
  * becomes durable as a whole. An entry whose index is at or below earlier ones replaces these and
  * all after them. LMDB takes the entries over later; journal_release then frees the segments.
+ * A batch may be a reset: a snapshot has taken the place of everything up to a position.
  *
  * On disk (journal_format.h has the offsets): each segment has a header {magic, format, cluster,
  * incarnation, generation}; each batch begins at a multiple of JOURNAL_ALIGN_BYTES with {magic,
  * format, write number, generation, hard state, position before its first entry, the write
- * number known durable when it was submitted, sizes, the previous batch's checksum, its own
- * checksum}. Beside the segments: two slots that repeat term and vote (synced before the write
+ * number known durable when it was submitted, sizes, reset, the previous batch's checksum, its
+ * own checksum}. Beside the segments: two slots that repeat term and vote (synced before the write
  * that changes them completes), and two slots that say how far the journal is durable (written
  * lazily after a sync).
  *
@@ -52,6 +53,7 @@ struct journal_options {
     uint64_t cluster_id;
     struct slice incarnation; /* 16 bytes, of the data directory */
     bool direct;              /* O_DIRECT rather than the page cache */
+    bool salvage;             /* damage is answered by letting go of what is behind it */
 };
 
 enum { JOURNAL_ALIGN_BYTES = 4096 };
@@ -62,6 +64,7 @@ struct journal_recovery {
     struct raft_entry *entries;  /* positions, types and bytes; each holds a block reference */
     size_t entry_count;
     uint64_t torn_bytes; /* dropped at the end, never acknowledged; 0: a clean end */
+    bool salvaged;       /* part of what was durable was let go: `detail` says of what */
     char detail[160];    /* with an error: what is damaged, where, for the operator */
 };
 
@@ -69,15 +72,41 @@ struct journal_recovery {
  * continue it in index and agree in term. It was durable here once (I3), so a journal that ends
  * before it, or knows a lower term, is damaged. Before it returns JOURNAL_OK everything that was
  * read is synced again (I6): it may have been in a cache alone. JOURNAL_E_CORRUPT, _VERSION,
- * _FOREIGN leave the files as they are; ret_recovery->detail says where. */
+ * _FOREIGN leave the files as they are; ret_recovery->detail says where.
+ *
+ * With options.salvage damage is no error where term and vote are known for sure all the same: from
+ * two sound hard-state slots, or from the header of a batch that is newer than everything known
+ * durable. Then what still verifies and continues `flushed` is kept, as far as one batch holds it,
+ * everything else is dropped durably, and the journal goes on in a new generation. The same where
+ * the store begins anew, at {0, 0}, and the journal cannot be based on that. The node has lost what
+ * it had confirmed: the caller's repair mark (repair_mark.h) is durable before the call, and it
+ * confirms nothing until it has caught up (I7). JOURNAL_E_CORRUPT: its vote may be lost, too. */
 enum journal_err journal_open(struct journal **ret_j, const struct journal_options *options,
                               struct raft_pos flushed, struct journal_recovery *ret_recovery)
     __attribute__((warn_unused_result));
 
+/* The newest reset that the journal holds, without `flushed` and without changing anything: for a
+ * start that finds a snapshot beside the store (store_switch.h). Blocking. *ret_found is false
+ * without a journal, and where damage is newer than the reset. */
+enum journal_err journal_find_reset(const struct journal_options *options, bool *ret_found,
+                                    struct raft_pos *ret_pos) __attribute__((warn_unused_result));
+
 /* Frees what a recovery holds. */
 void journal_recovery_done(struct journal_recovery *recovery);
 
+/* That a snapshot was installed: everything up to reset_pos is the store's business from here on.
+ * It is durable, and the store at that position is complete, before the journal says so
+ * (store_switch.h). */
+enum journal_reset {
+    JOURNAL_RESET_NONE = 0,
+    JOURNAL_RESET_DROP = 1, /* and nothing else is left: the log begins anew after reset_pos */
+    JOURNAL_RESET_KEEP = 2, /* the log, which has reset_pos, goes on: later entries stay */
+};
+
 struct journal_batch {
+    enum journal_reset reset;
+    struct raft_pos reset_pos; /* with a reset; hard.term is at least its term. With
+                                  JOURNAL_RESET_DROP `prev` is it, entries or not. */
     struct raft_hard_state hard;
     struct raft_pos prev;             /* of the entry before the first; ignored without entries,
                                          then the header repeats where the log ends */

@@ -42,7 +42,10 @@ enum store_err { STORE_ERRORS(STORE_ENUM_ENTRY) };
 
 const char *store_strerror(enum store_err err);
 
-enum { STORE_TERM_STARTS_MAX = 256 };
+enum {
+    STORE_TERM_STARTS_MAX = 256,
+    STORE_HOLDS_MAX = 8, /* snapshots being sent (storage/snapshot_source.h) */
+};
 
 struct store;
 
@@ -108,6 +111,10 @@ struct store_flush {
 
 /* Begins it; no other is running. */
 void store_flush_begin(struct store *s, struct store_flush *flush);
+
+/* Whether a flush would let go of more than is gone: compaction up to compact_revision is not
+ * done, and no snapshot that is being sent holds it up. The loop's thread. */
+bool store_may_compact(const struct store *s, int64_t compact_revision);
 
 /* As of the last flush that is done; valid until the next is. The loop's thread. */
 const struct store_state *store_published(const struct store *s);
