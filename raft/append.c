@@ -19,7 +19,13 @@ static bool is_well_formed(const struct raft_msg *msg)
             return false;
         term = e->pos.term;
     }
-    return term <= msg->term;
+    if (term > msg->term ||
+        !raft_configs_match(a->entries, a->entry_count, a->configs, a->config_count))
+        return false;
+    for (uint32_t i = 0; i < a->config_count; i++)
+        if (!raft_config_is_valid(&a->configs[i].config))
+            return false;
+    return true;
 }
 
 /* Whether our log holds it. What lies before our start is committed: every leader has the same. */
@@ -39,11 +45,14 @@ static uint32_t count_ours(const struct raft *r, const struct raft_msg_append *a
     return count;
 }
 
-/* A leader of any term holds all that is committed, and one leader never contradicts itself. */
+/* A leader of any term holds all that is committed, and the configuration before the newest is
+ * (membership.c); one leader never contradicts itself. */
 static bool contradicts_settled(const struct raft *r, const struct raft_msg *msg)
 {
     const struct raft_msg_append *a = &msg->append;
     uint64_t settled = r->log.commit;
+    if (r->config_before.index > settled)
+        settled = r->config_before.index;
     if (msg->term == r->term && r->verified > settled)
         settled = r->verified;
     if (!is_ours(r, a->prev))
@@ -73,12 +82,13 @@ void raft_append_answer_due(struct raft *r)
     uint64_t match = r->verified < r->log.durable ? r->verified : r->log.durable;
     if (match < r->owed_match && match <= r->answered)
         return;
-    raft_push_message(r,
-                      &(struct raft_msg){
-                          .type = RAFT_MSG_APPEND_RESULT,
-                          .to = r->term_leader,
-                          .append_result = { .match = match, .room_bytes = raft_log_room(&r->log) },
-                      });
+    raft_push_message(r, &(struct raft_msg){
+                             .type = RAFT_MSG_APPEND_RESULT,
+                             .to = r->term_leader,
+                             .append_result = { .match = match,
+                                                .room_bytes = raft_log_room(&r->log),
+                                                .repair_id = raft_repair_id(r) },
+                         });
     if (match > r->answered)
         r->answered = match;
     r->owes_answer = match < r->owed_match;
@@ -111,7 +121,8 @@ static void push_rejection(struct raft *r, uint64_t to, uint64_t rejected_prev,
                                                 .no_room = no_room,
                                                 .rejected_prev = rejected_prev,
                                                 .hint = hint,
-                                                .room_bytes = raft_log_room(&r->log) },
+                                                .room_bytes = raft_log_room(&r->log),
+                                                .repair_id = raft_repair_id(r) },
                          });
 }
 
@@ -151,9 +162,14 @@ static uint64_t take_entries(struct raft *r, const struct raft_msg_append *a)
         return a->prev.index + a->entry_count;
     const struct raft_entry *rest = a->entries + ours;
     uint32_t rest_count = a->entry_count - ours;
-    if (rest->pos.index <= r->log.last.index)
+    if (rest->pos.index <= r->log.last.index) {
         raft_log_truncate(&r->log, rest->pos.index);
+        raft_config_on_truncate(r, rest->pos.index);
+    }
     raft_append_entries(r, rest, rest_count);
+    for (uint32_t i = 0; i < a->config_count; i++)
+        if (a->configs[i].index >= rest->pos.index && a->configs[i].index <= r->log.last.index)
+            raft_config_append(r, &a->configs[i]);
     return r->log.last.index;
 }
 

@@ -9,8 +9,7 @@
 
 bool raft_is_promotable(const struct raft *r)
 {
-    const struct raft_progress *self = raft_member(r, r->options.id);
-    return r->has_voice && self && (self->roles & (RAFT_VOTER | RAFT_VOTER_OUTGOING));
+    return r->has_voice && !r->awaits_repair && raft_is_voter(r) && !raft_disk_is_stalled(r);
 }
 
 static bool leader_is_dead(const struct raft *r)
@@ -56,6 +55,9 @@ static void leave_term(struct raft *r, uint64_t term)
     raft_set_hard(r, term, 0);
     r->term_leader = 0;
     r->pending_vote = 0;
+    r->has_asked = false;
+    r->is_asked_to = false;
+    r->repair_has_target = false;
     r->verified = 0;
     r->answered = 0;
     r->owes_answer = false;
@@ -69,8 +71,10 @@ void raft_become_follower(struct raft *r, uint64_t term, uint64_t leader)
     if (term > r->term)
         leave_term(r, term);
     r->role = RAFT_FOLLOWER;
-    if (before == RAFT_LEADER)
+    if (before == RAFT_LEADER) {
         raft_reads_on_deposed(r);
+        raft_transfer_end(r);
+    }
     set_leader(r, leader);
     if (leader != 0)
         r->term_leader = leader;
@@ -106,6 +110,7 @@ static void ask(struct raft *r, const struct raft_progress *member)
                .term = asked_term,
                .vote = { .pre_vote = is_pre,
                          .leader_is_dead = leader_is_dead(r) && asked_term == r->dead_term + 1,
+                         .transfer = !is_pre && r->is_asked_to,
                          .last = r->log.last },
            });
 }
@@ -127,7 +132,7 @@ static void ask_all(struct raft *r)
  * candidate's wait for its own vote like those of all (raft_election_on_durable). */
 void raft_election_on_link_up(struct raft *r, struct raft_progress *member)
 {
-    bool is_candidate = r->role == RAFT_CANDIDATE && r->hard_seq <= r->seq_durable;
+    bool is_candidate = r->role == RAFT_CANDIDATE && r->has_asked;
     if ((is_candidate || r->role == RAFT_PRE_CANDIDATE) && is_askable(r, member))
         ask(r, member);
 }
@@ -141,7 +146,9 @@ static void clear_ballots(struct raft *r, bool keep_granted)
 
 static void cast_own_ballot(struct raft *r)
 {
-    raft_member(r, r->options.id)->ballot = RAFT_BALLOT_GRANTED;
+    struct raft_progress *self = raft_member(r, r->options.id);
+    if (self)
+        self->ballot = RAFT_BALLOT_GRANTED;
     raft_ballots_count(r);
 }
 
@@ -180,9 +187,10 @@ void raft_election_on_durable(struct raft *r)
 {
     if (r->role != RAFT_CANDIDATE || r->hard_seq > r->seq_durable)
         return;
-    if (raft_member(r, r->options.id)->ballot == RAFT_BALLOT_GRANTED)
+    if (r->has_asked)
         return;
     ASSERT(r->log.durable == r->log.last.index);
+    r->has_asked = true;
     cast_own_ballot(r);
     if (r->role == RAFT_CANDIDATE)
         ask_all(r);
@@ -199,11 +207,12 @@ static void become_leader(struct raft *r)
     r->role = RAFT_LEADER;
     r->term_leader = r->options.id;
     r->term_first_index = r->log.last.index + 1;
-    r->leader_since_ms = r->now_ms;
     r->round = 0;
     r->heartbeat_due_ms = r->now_ms;
     for (uint32_t i = 0; i < r->member_count; i++)
         raft_progress_reset(r, &r->members[i], r->log.last.index + 1);
+    r->transferee = 0;
+    r->transfer_told = 0;
     set_leader(r, r->options.id);
     raft_reads_on_elected(r);
 }
@@ -236,12 +245,23 @@ static void campaign(struct raft *r)
 
 /* ---- what starts one ---- */
 
+/* Who may not campaign still lets go of a leader that it no longer hears: reads wait for another.
+ */
 void raft_on_election_tick(struct raft *r)
 {
-    if (r->role == RAFT_LEADER || !raft_is_promotable(r))
+    if (r->role == RAFT_LEADER || r->now_ms < r->election_deadline_ms)
         return;
-    if (r->now_ms >= r->election_deadline_ms)
+    if (raft_is_promotable(r))
         campaign(r);
+    else
+        raft_become_follower(r, r->term, 0);
+}
+
+/* No pre-vote: the leader has said that it goes, and all others still hear it. */
+void raft_campaign_for_transfer(struct raft *r)
+{
+    become_candidate(r);
+    r->is_asked_to = r->role == RAFT_CANDIDATE;
 }
 
 void raft_on_started(struct raft *r)
@@ -265,6 +285,6 @@ void raft_on_leader_dead(struct raft *r)
 
 uint64_t raft_election_deadline_ms(const struct raft *r)
 {
-    return r->role != RAFT_LEADER && raft_is_promotable(r) ? r->election_deadline_ms
-                                                           : RAFT_NEVER_MS;
+    bool has_more_to_do = raft_is_promotable(r) || r->role != RAFT_FOLLOWER || r->leader != 0;
+    return has_more_to_do ? r->election_deadline_ms : RAFT_NEVER_MS;
 }

@@ -12,7 +12,9 @@ void raft_heartbeat_send(struct raft *r, const struct raft_progress *member)
                              .heartbeat = { .commit = commit,
                                             .round = r->round,
                                             .keep_index = raft_keep_index(r),
-                                            .state = r->state },
+                                            .state = r->state,
+                                            .last_index = r->log.last.index,
+                                            .repair_id = member->repairing },
                          });
 }
 
@@ -35,10 +37,7 @@ uint64_t raft_quorum_contact_ms(const struct raft *r)
     uint64_t values[RAFT_MEMBERS_MAX] = { 0 };
     for (uint32_t i = 0; i < r->member_count; i++) {
         const struct raft_progress *p = &r->members[i];
-        if (p->id == r->options.id)
-            values[i] = r->now_ms;
-        else
-            values[i] = p->heard ? p->heard_ms : r->leader_since_ms;
+        values[i] = p->id == r->options.id ? r->now_ms : p->contact_ms;
     }
     return raft_quorum_value(r, values);
 }
@@ -56,15 +55,20 @@ void raft_on_heartbeat(struct raft *r, const struct raft_msg *msg)
 {
     r->term_leader = msg->from;
     raft_on_leader_heard(r, msg->from);
-    if (msg->heartbeat.commit > r->log.commit)
-        r->log.commit = msg->heartbeat.commit;
+    raft_repair_on_heartbeat(r, &msg->heartbeat);
+    uint64_t commit = msg->heartbeat.commit;
+    if (r->awaits_repair && commit > r->verified)
+        commit = r->verified; /* it was told of a log that is lost */
+    if (commit > r->log.commit)
+        r->log.commit = commit;
     r->keep_index = msg->heartbeat.keep_index;
     raft_push_message(r, &(struct raft_msg){
                              .type = RAFT_MSG_HEARTBEAT_RESULT,
                              .to = msg->from,
                              .heartbeat_result = { .round = msg->heartbeat.round,
                                                    .state = r->state,
-                                                   .room_bytes = raft_log_room(&r->log) },
+                                                   .room_bytes = raft_log_room(&r->log),
+                                                   .repair_id = raft_repair_id(r) },
                          });
 }
 
@@ -83,9 +87,9 @@ static void look_for_loss(struct raft *r, struct raft_progress *p)
         if (quiet_ms >= r->options.heartbeat_ms && p->match + 1 < p->next)
             p->gap_check_due = true;
         break;
-    case RAFT_PROGRESS_STRANDED: /* it may have been restored by other means */
+    case RAFT_PROGRESS_SNAPSHOT: /* it may have been restored by other means */
         if (quiet_ms >= r->options.election_timeout_ms)
-            raft_progress_probe(p, p->match + 1 > r->log.first ? p->match + 1 : r->log.first);
+            p->gap_check_due = true;
         break;
     }
 }
@@ -95,10 +99,12 @@ void raft_on_heartbeat_result(struct raft *r, const struct raft_msg *msg)
     if (r->role != RAFT_LEADER)
         return;
     struct raft_progress *p = raft_member(r, msg->from);
-    p->heard = true;
-    p->heard_ms = r->now_ms;
-    if (msg->heartbeat_result.round > p->round)
-        p->round = msg->heartbeat_result.round;
+    raft_progress_hear(r, p);
+    if (raft_repair_hear(r, p, msg->heartbeat_result.repair_id)) {
+        p->contact_ms = r->now_ms;
+        if (msg->heartbeat_result.round > p->round)
+            p->round = msg->heartbeat_result.round;
+    }
     p->room_bytes = msg->heartbeat_result.room_bytes;
     if (p->room_bytes > 0)
         p->retry_ms = 0;

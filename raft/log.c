@@ -34,24 +34,30 @@ uint64_t raft_log_room(const struct raft_log *log)
     return !has_slot(log) || used >= log->bytes_max ? 0 : log->bytes_max - used;
 }
 
-/* Two exceptions keep the log from standing still for good. A NOOP needs only a slot: without
- * the entry that begins its term a leader commits nothing (Raft §5.4.2), so nothing would ever
- * make room. And one entry larger than the whole window may stand in it alone. */
+/* Three exceptions. A NOOP needs only a slot: without the entry that begins its term a leader
+ * commits nothing (Raft §5.4.2), so nothing would ever make room. So does a configuration: it must
+ * get through when the members that there are cannot keep up, there is one at a time, and they are
+ * small. And one entry larger than the whole window may stand in it alone. */
 bool raft_log_admits(const struct raft_log *log, enum raft_entry_type type, uint64_t bytes)
 {
     if (!has_slot(log))
         return false;
-    return type == RAFT_ENTRY_NOOP || bytes <= raft_log_room(log) || pinned_bytes(log) == 0;
+    return type != RAFT_ENTRY_COMMAND || bytes <= raft_log_room(log) || pinned_bytes(log) == 0;
 }
 
-static void evict_first(struct raft_log *log)
+static void drop_first(struct raft_log *log)
 {
-    ASSERT(log->first <= log->flushed);
     uint32_t slot = raft_log_slot(log, log->first);
     block_unref(log->entries[slot].block);
     log->entries[slot] = (struct raft_entry){ 0 };
     log->bytes_before = log->bytes_ends[slot];
     log->first++;
+}
+
+static void evict_first(struct raft_log *log)
+{
+    ASSERT(log->first <= log->flushed);
+    drop_first(log);
 }
 
 static void evict_kept(struct raft_log *log)
@@ -190,4 +196,42 @@ bool raft_log_last_of_term(const struct raft_log *log, uint64_t index, uint64_t 
     ret_pos->index = index;
     ret_pos->term = count == 0 ? log->start.term : log->runs[count - 1].term;
     return true;
+}
+
+/* ---- after a snapshot ---- */
+
+/* Leaves the runs of (after, last]. */
+static void forget_runs(struct raft_log *log, uint64_t after)
+{
+    uint32_t before = after < log->last.index ? runs_up_to(log, after + 1) - 1 : log->run_count;
+    log->run_count -= before;
+    memmove(log->runs, log->runs + before, log->run_count * sizeof log->runs[0]);
+    if (log->run_count > 0)
+        log->runs[0].first_index = after + 1;
+}
+
+static uint64_t max_u64(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}
+
+void raft_log_begin_after(struct raft_log *log, struct raft_pos pos, bool keeps_rest)
+{
+    ASSERT(pos.index > log->applied);
+    ASSERT(keeps_rest ? pos.index <= log->last.index : pos.index > log->commit);
+    uint64_t drop_last = keeps_rest ? pos.index : log->last.index;
+    while (log->first <= drop_last)
+        drop_first(log);
+    forget_runs(log, drop_last);
+    if (!keeps_rest) {
+        log->last = pos;
+        log->first = pos.index + 1;
+        log->durable = pos.index;
+    }
+    log->start = pos;
+    log->commit = max_u64(log->commit, pos.index);
+    log->durable = max_u64(log->durable, pos.index);
+    log->handed = max_u64(log->handed, pos.index);
+    log->applied = pos.index;
+    log->flushed = pos.index;
 }

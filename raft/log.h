@@ -74,6 +74,9 @@ void raft_log_append(struct raft_log *log, const struct raft_entry *entry, uint6
 /* Drops the entries from `index` on, none of them committed. */
 void raft_log_truncate(struct raft_log *log, uint64_t index);
 
+/* A snapshot stands for all up to pos, durably. The entries after it stay, or all go. */
+void raft_log_begin_after(struct raft_log *log, struct raft_pos pos, bool keeps_rest);
+
 /* All that was handed out up to persist_seq is durable. */
 void raft_log_on_durable(struct raft_log *log, uint64_t persist_seq);
 

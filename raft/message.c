@@ -21,9 +21,11 @@ static bool is_heartbeat_possible(const struct raft *r, const struct raft_msg *m
     if (msg->term < r->term)
         return true;
     if (msg->term > r->term)
-        return msg->heartbeat.commit <= r->log.commit;
+        return msg->heartbeat.commit <= r->log.commit || r->awaits_repair;
     if (r->term_leader != 0 && r->term_leader != msg->from)
         return false;
+    if (r->awaits_repair)
+        return true; /* what it has acknowledged is lost: raft_on_heartbeat takes less */
     return msg->heartbeat.commit <= r->log.durable || msg->heartbeat.commit <= r->log.commit;
 }
 
@@ -31,6 +33,11 @@ static bool is_heartbeat_result_possible(const struct raft *r, const struct raft
 {
     return msg->term != r->term || r->role != RAFT_LEADER ||
            msg->heartbeat_result.round <= r->round;
+}
+
+static bool is_timeout_now_possible(const struct raft *r, const struct raft_msg *msg)
+{
+    return msg->term != r->term || r->term_leader == 0 || r->term_leader == msg->from;
 }
 
 static bool is_vote_possible(const struct raft_msg *msg)
@@ -42,7 +49,7 @@ static bool is_vote_possible(const struct raft_msg *msg)
 
 enum raft_err raft_message_check(const struct raft *r, const struct raft_msg *msg)
 {
-    if (msg->to != r->options.id || msg->from == r->options.id || !raft_member(r, msg->from))
+    if (msg->to != r->options.id || msg->from == r->options.id || msg->from == 0)
         return RAFT_E_MESSAGE;
     if (msg->term == 0 || msg->term > RAFT_TERM_MAX)
         return RAFT_E_MESSAGE;
@@ -64,6 +71,9 @@ enum raft_err raft_message_check(const struct raft *r, const struct raft_msg *ms
         break;
     case RAFT_MSG_READ_INDEX_RESULT:
         possible = msg->read_index_result.index <= RAFT_INDEX_MAX;
+        break;
+    case RAFT_MSG_TIMEOUT_NOW:
+        possible = is_timeout_now_possible(r, msg);
         break;
     case RAFT_MSG_VOTE_RESULT:
     case RAFT_MSG_READ_INDEX:
@@ -103,14 +113,18 @@ static void answer_stale(struct raft *r, const struct raft_msg *msg)
     case RAFT_MSG_APPEND_RESULT:
     case RAFT_MSG_HEARTBEAT_RESULT:
     case RAFT_MSG_READ_INDEX_RESULT:
+    case RAFT_MSG_TIMEOUT_NOW:
         return;
     }
     raft_push_message(r, &answer);
 }
 
-/* False: the message ends here. */
+/* False: the message ends here. One that told us to campaign in a later term was meant for who had
+ * acknowledged that term's entries. */
 static bool enter_higher_term(struct raft *r, const struct raft_msg *msg)
 {
+    if (msg->type == RAFT_MSG_TIMEOUT_NOW)
+        return false;
     bool is_vote = msg->type == RAFT_MSG_VOTE;
     if (is_vote && raft_vote_is_ignored(r, msg))
         return false;
@@ -150,11 +164,41 @@ static void dispatch(struct raft *r, const struct raft_msg *msg)
     case RAFT_MSG_READ_INDEX_RESULT:
         raft_on_read_index_result(r, msg);
         return;
+    case RAFT_MSG_TIMEOUT_NOW:
+        raft_on_timeout_now(r);
+        return;
     }
+}
+
+/* ---- who is no member ---- */
+
+/* Leaders and candidates are heard though our configuration does not know them: it may be older
+ * than theirs (thesis §4.1.2). Answers count only from members, and what one that was removed says
+ * must not depose a leader by its term. The links decide who may talk at all. */
+static bool is_taken(const struct raft *r, const struct raft_msg *msg)
+{
+    switch (msg->type) {
+    case RAFT_MSG_VOTE:
+    case RAFT_MSG_APPEND:
+    case RAFT_MSG_HEARTBEAT:
+    case RAFT_MSG_TIMEOUT_NOW:
+        return true;
+    case RAFT_MSG_READ_INDEX:
+        return msg->term <= r->term || raft_member(r, msg->from);
+    case RAFT_MSG_READ_INDEX_RESULT:
+        return msg->from == r->reads_sent_to || raft_member(r, msg->from);
+    case RAFT_MSG_VOTE_RESULT:
+    case RAFT_MSG_APPEND_RESULT:
+    case RAFT_MSG_HEARTBEAT_RESULT:
+        return raft_member(r, msg->from);
+    }
+    ASSERT(!"a known message type");
 }
 
 void raft_on_message(struct raft *r, const struct raft_msg *msg)
 {
+    if (!is_taken(r, msg))
+        return;
     if (msg->term < r->term)
         answer_stale(r, msg);
     else if (msg->term == r->term || enter_higher_term(r, msg))

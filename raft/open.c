@@ -93,25 +93,6 @@ static struct raft *lay_out(void *memory, const struct raft_options *options)
 
 /* ---- persisted state: from a disk, so no ASSERT ---- */
 
-static bool is_config_valid(const struct raft_config *config)
-{
-    if (config->member_count > RAFT_MEMBERS_MAX)
-        return false;
-    uint64_t before = 0;
-    unsigned all_roles = 0;
-    for (uint32_t i = 0; i < config->member_count; i++) {
-        const struct raft_member *m = &config->members[i];
-        unsigned known = RAFT_VOTER | RAFT_VOTER_OUTGOING | RAFT_LEARNER;
-        if (m->id <= before || m->roles == 0 || (m->roles & ~known) != 0)
-            return false;
-        if ((m->roles & RAFT_VOTER) && (m->roles & RAFT_LEARNER))
-            return false;
-        before = m->id;
-        all_roles |= m->roles;
-    }
-    return all_roles & RAFT_VOTER;
-}
-
 static bool is_pos_valid(struct raft_pos pos)
 {
     return (pos.index == 0) == (pos.term == 0) && pos.index <= RAFT_INDEX_MAX &&
@@ -145,7 +126,7 @@ static bool is_start_valid(const struct raft_start *start)
         return false;
     if (start->hard.vote != 0 && start->hard.term == 0)
         return false;
-    return is_config_valid(&start->config) && are_term_starts_valid(start);
+    return raft_config_is_valid(&start->config) && are_term_starts_valid(start);
 }
 
 /* ---- open, restore, close ---- */
@@ -184,16 +165,26 @@ enum raft_err raft_open(struct raft **ret_r, void *memory, const struct raft_opt
     r->vote = start->hard.vote;
     r->keep_index = 1;
     r->restored_commit = start->hard.commit;
+    if (start->awaits_repair) {
+        raft_repair_begin(r);
+        r->restored_commit = 0; /* repair.c: it may be another log's */
+    }
     open_log(r, start);
+    r->config.config = start->config;
+    r->config_before = r->config;
     raft_members_install(r, &start->config);
     r->told = raft_status(r);
     *ret_r = r;
     return RAFT_OK;
 }
 
-enum raft_err raft_restore_entry(struct raft *r, const struct raft_entry *entry)
+enum raft_err raft_restore_entry(struct raft *r, const struct raft_entry *entry,
+                                 const struct raft_config *config)
 {
     ASSERT(!r->is_started);
+    ASSERT(entry->type == RAFT_ENTRY_CONFIG || !config);
+    if (entry->type == RAFT_ENTRY_CONFIG && (!config || !raft_config_is_valid(config)))
+        return RAFT_E_STATE;
     struct raft_log *log = &r->log;
     if (entry->pos.index != log->last.index + 1 || entry->pos.term < log->last.term ||
         entry->pos.term == 0 || entry->pos.term > r->term || entry->pos.index > RAFT_INDEX_MAX)
@@ -205,6 +196,8 @@ enum raft_err raft_restore_entry(struct raft *r, const struct raft_entry *entry)
     /* The commit index that was written may be ahead of a tail that a crash took. */
     if (log->last.index <= r->restored_commit)
         log->commit = log->last.index;
+    if (config)
+        raft_config_append(r, &(struct raft_config_at){ entry->pos.index, *config });
     return RAFT_OK;
 }
 

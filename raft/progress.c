@@ -2,9 +2,10 @@
  *
  *   PROBE      --accepted-->           REPLICATE
  *   REPLICATE  --rejected, no room-->  PROBE
- *   REPLICATE  --entries are gone-->   STRANDED --after an election timeout--> PROBE
+ *   both       --entries are gone-->   SNAPSHOT --sent--> PROBE
+ *                                      SNAPSHOT --accepts what is still here--> REPLICATE
  *
- * etcd: tracker/progress.go has the same first two states. */
+ * etcd: tracker/progress.go has the same three. */
 #include "raft/raft_internal.h"
 
 struct raft_progress *raft_member(const struct raft *r, uint64_t id)
@@ -31,8 +32,14 @@ static void drop_members_not_in(struct raft *r, const struct raft_config *config
     r->member_count = kept;
 }
 
+static bool is_voter(unsigned roles)
+{
+    return roles & (RAFT_VOTER | RAFT_VOTER_OUTGOING);
+}
+
 /* Puts the members in force, in the order of the configuration; those that stay keep their
- * progress. For open, and for a configuration that arrives in the log. */
+ * progress, and new voters have an election timeout's time before they are missed. For open, and
+ * for a configuration that arrives in the log. */
 void raft_members_install(struct raft *r, const struct raft_config *config)
 {
     drop_members_not_in(r, config);
@@ -45,9 +52,13 @@ void raft_members_install(struct raft *r, const struct raft_config *config)
             r->member_count++;
             r->members[at].id = config->members[i].id;
             r->members[at].fetching = false;
-            raft_progress_reset(r, &r->members[at], r->log.last.index + 1);
+            r->members[at].roles = 0;
+            raft_progress_reset(r, &r->members[at], 1);
+            raft_progress_reset_match(r, &r->members[at]);
         }
         struct raft_progress member = r->members[at];
+        if (is_voter(config->members[i].roles) && !is_voter(member.roles))
+            member.contact_ms = r->now_ms;
         member.roles = config->members[i].roles;
         r->members[at] = r->members[i];
         r->members[i] = member;
@@ -76,8 +87,13 @@ void raft_progress_reset(struct raft *r, struct raft_progress *p, uint64_t next)
     p->commit_sent = 0;
     p->heard = false;
     p->heard_ms = 0;
+    p->contact_ms = r->now_ms;
     p->round = 0;
     p->room_bytes = 0;
+    p->repairing = 0;
+    p->snapshot_asked = false;
+    p->snapshot_retry_ms = 0;
+    p->snapshot_backoff_ms = 0;
     p->ballot = RAFT_BALLOT_NONE;
 }
 
@@ -109,9 +125,27 @@ void raft_progress_replicate(const struct raft *r, struct raft_progress *p)
 void raft_progress_strand(struct raft_progress *p)
 {
     inflights_clear(p);
-    p->state = RAFT_PROGRESS_STRANDED;
+    p->state = RAFT_PROGRESS_SNAPSHOT;
     p->probe_sent = false;
     p->gap_check_due = false;
+}
+
+/* Nothing is known of its log: the last entry is as good a probe as any. */
+void raft_progress_reset_match(const struct raft *r, struct raft_progress *p)
+{
+    p->match = 0;
+    p->commit_sent = 0;
+    raft_progress_probe(p, r->log.last.index > 0 ? r->log.last.index : 1);
+}
+
+uint64_t raft_progress_counted(const struct raft_progress *p)
+{
+    return p->repairing != 0 ? 0 : p->match;
+}
+
+bool raft_progress_is_active(const struct raft *r, const struct raft_progress *p)
+{
+    return p->heard && r->now_ms < p->heard_ms + r->options.election_timeout_ms;
 }
 
 bool raft_progress_is_full(const struct raft *r, const struct raft_progress *p)
@@ -138,4 +172,10 @@ void raft_inflights_free(const struct raft *r, struct raft_progress *p, uint64_t
         p->inflight_head = (p->inflight_head + 1) % r->options.inflight_max;
         p->inflight_count--;
     }
+}
+
+void raft_progress_hear(const struct raft *r, struct raft_progress *p)
+{
+    p->heard = true;
+    p->heard_ms = r->now_ms;
 }

@@ -78,11 +78,17 @@ static enum raft_err check(const struct raft *r, const struct raft_event *event)
     case RAFT_EV_FLUSHED:
         ASSERT(event->flushed_index <= r->log.applied);
         return RAFT_OK;
+    case RAFT_EV_TRANSFER:
+        return raft_transfer_check(r, event->transfer.to);
+    case RAFT_EV_SNAPSHOT_INSTALLED:
+        return raft_snapshot_check(r, event->snapshot_installed.pos,
+                                   &event->snapshot_installed.config);
     case RAFT_EV_TICK:
     case RAFT_EV_READ:
     case RAFT_EV_LINK:
     case RAFT_EV_STARTED:
     case RAFT_EV_LEADER_DEAD:
+    case RAFT_EV_SNAPSHOT_SENT:
         return RAFT_OK;
     }
     ASSERT(!"a known event type");
@@ -97,6 +103,7 @@ static void on_tick(struct raft *r)
 
 static void on_durable(struct raft *r, uint64_t persist_seq)
 {
+    r->disk_ms = r->now_ms; /* a part of a long write is progress, too */
     if (persist_seq <= r->seq_durable)
         return;
     r->seq_durable = persist_seq;
@@ -112,6 +119,8 @@ static void on_propose(struct raft *r, const struct raft_event *event)
     if (event->propose.entry_count > 0)
         ASSERT(r->log.last.index ==
                event->propose.entries[event->propose.entry_count - 1].pos.index);
+    if (event->propose.config_count > 0)
+        raft_config_append(r, &event->propose.configs[0]);
 }
 
 static void on_link(struct raft *r, uint64_t id, bool is_up)
@@ -166,6 +175,18 @@ static void dispatch(struct raft *r, const struct raft_event *event)
     case RAFT_EV_LEADER_DEAD:
         raft_on_leader_dead(r);
         return;
+    case RAFT_EV_TRANSFER:
+        raft_on_transfer(r, event->transfer.to);
+        return;
+    case RAFT_EV_SNAPSHOT_SENT:
+        raft_on_snapshot_sent(r, event->snapshot_sent.member, event->snapshot_sent.pos,
+                              event->snapshot_sent.ok);
+        return;
+    case RAFT_EV_SNAPSHOT_INSTALLED:
+        raft_on_snapshot_installed(r, event->snapshot_installed.pos,
+                                   &event->snapshot_installed.config,
+                                   event->snapshot_installed.hash);
+        return;
     }
 }
 
@@ -180,6 +201,8 @@ static void begin(struct raft *r, uint64_t now_ms)
     r->message_count = 0;
     r->result_count = 0;
     r->fetch_count = 0;
+    r->snapshot_count = 0;
+    r->repaired = false;
     if (!r->has_voice && (r->role != RAFT_FOLLOWER || r->leader != 0))
         raft_become_follower(r, r->term, 0);
     if (r->election_restart)
@@ -195,6 +218,7 @@ static void lead(struct raft *r)
     raft_reads_begin_round(r);
     raft_reads_confirm(r);
     raft_replicate(r);
+    raft_transfer_advance(r);
 }
 
 static uint64_t min_u64(uint64_t a, uint64_t b)
@@ -207,7 +231,8 @@ static uint64_t deadline_ms(const struct raft *r)
     if (r->role != RAFT_LEADER)
         return min_u64(raft_election_deadline_ms(r), raft_reads_deadline_ms(r));
     uint64_t contact_ms = raft_quorum_contact_ms(r);
-    return min_u64(r->heartbeat_due_ms, contact_ms + r->options.election_timeout_ms);
+    uint64_t lost_ms = contact_ms + r->options.election_timeout_ms;
+    return min_u64(min_u64(r->heartbeat_due_ms, lost_ms), raft_transfer_deadline_ms(r));
 }
 
 static bool status_differs(struct raft_status a, struct raft_status b)
@@ -229,13 +254,31 @@ static struct raft_range hand_over(struct raft *r)
     return range;
 }
 
-static void gather(struct raft *r, struct raft_ready *out)
+static void gather_persist(struct raft *r, struct raft_ready *out)
 {
     bool has_entries = r->persist.first != 0;
     out->persist = has_entries ? r->persist : (struct raft_range){ .first = 1, .last = 0 };
     out->hard_changed = r->hard_changed;
-    if (r->hard_changed || has_entries)
-        out->persist_seq = ++r->seq_last;
+    if (!r->hard_changed && !has_entries)
+        return;
+    if (r->seq_durable == r->seq_last)
+        r->disk_ms = r->now_ms;
+    out->persist_seq = ++r->seq_last;
+}
+
+static void gather_config(struct raft *r, struct raft_ready *out)
+{
+    out->leave_joint_due = raft_is_leave_joint_due(r);
+    out->config_changed = r->config_changed;
+    if (r->config_changed)
+        out->config = r->config;
+    r->config_changed = false;
+}
+
+static void gather(struct raft *r, struct raft_ready *out)
+{
+    gather_persist(r, out);
+    gather_config(r, out);
     out->committed = hand_over(r);
     /* A commit index on the disk above what the disk holds would be wrong after a crash. */
     out->hard = (struct raft_hard_state){
@@ -249,6 +292,9 @@ static void gather(struct raft *r, struct raft_ready *out)
     out->read_count = r->result_count;
     out->fetches = r->fetches;
     out->fetch_count = r->fetch_count;
+    out->snapshots = r->snapshots;
+    out->snapshot_count = r->snapshot_count;
+    out->repaired = r->repaired;
     out->status = raft_status(r);
     out->status_changed = status_differs(out->status, r->told);
     r->told = out->status;
@@ -268,6 +314,7 @@ enum raft_err raft_step(struct raft *r, const struct raft_event *event,
     dispatch(r, event);
     if (r->role == RAFT_LEADER)
         lead(r);
+    raft_repair_advance(r);
     gather(r, ret_ready);
     return RAFT_OK;
 }
@@ -344,7 +391,7 @@ uint64_t raft_keep_index(const struct raft *r)
         return r->keep_index;
     uint64_t keep = r->log.durable + 1;
     for (uint32_t i = 0; i < r->member_count; i++)
-        if (r->members[i].id != r->options.id)
+        if (r->members[i].id != r->options.id && r->members[i].state != RAFT_PROGRESS_SNAPSHOT)
             keep = min_u64(keep, r->members[i].match + 1);
     return keep;
 }
@@ -363,7 +410,9 @@ bool raft_member_progress(const struct raft *r, uint64_t member,
     }
     *ret_progress = (struct raft_member_progress){
         .match = p->match,
-        .active = p->heard && r->now_ms < p->heard_ms + r->options.election_timeout_ms,
+        .active = raft_progress_is_active(r, p),
+        .repairing = p->repairing != 0,
+        .needs_snapshot = p->state == RAFT_PROGRESS_SNAPSHOT,
         .room_bytes = p->room_bytes,
     };
     return true;

@@ -31,7 +31,9 @@ enum { RAFT_READS_WAITING_MAX = 1024 }; /* at one node, its own and others'; pas
     X(RAFT_E_FULL, "too many entries wait to be committed or applied; try again") \
     X(RAFT_E_OPTIONS, "options out of bounds")                                    \
     X(RAFT_E_STATE, "persisted state contradicts itself")                         \
-    X(RAFT_E_MESSAGE, "message with impossible contents")
+    X(RAFT_E_MESSAGE, "message with impossible contents")                         \
+    X(RAFT_E_CONFIG, "not a configuration that may follow the present one")       \
+    X(RAFT_E_TRANSFEREE, "no member that leadership could be transferred to")
 
 #define RAFT_ENUM_ENTRY(name, text) name,
 enum raft_err { RAFT_ERRORS(RAFT_ENUM_ENTRY) };
@@ -50,11 +52,13 @@ enum raft_msg_type {
     RAFT_MSG_HEARTBEAT_RESULT = 6,
     RAFT_MSG_READ_INDEX = 7, /* a follower asks for a read index (thesis §6.4.1) */
     RAFT_MSG_READ_INDEX_RESULT = 8,
+    RAFT_MSG_TIMEOUT_NOW = 9, /* the leader hands over: campaign at once (thesis §3.10); no body */
 };
 
 struct raft_msg_vote {
     bool pre_vote;        /* asks only whether a vote would be granted; `term` is the next one */
     bool leader_is_dead;  /* sees past leader stickiness: the leader's process is known dead */
+    bool transfer;        /* likewise: the leader itself asked for this election */
     struct raft_pos last; /* of the candidate's log */
 };
 
@@ -68,6 +72,10 @@ struct raft_msg_append {
     uint64_t commit;
     const struct raft_entry *entries; /* consecutive, prev.index + 1 the first; may be NULL */
     uint32_t entry_count;
+    /* What the RAFT_ENTRY_CONFIGs among them say, in their order. Whoever receives a message
+     * decodes them; the core's own messages carry none, since the entries' bytes do. */
+    const struct raft_config_at *configs;
+    uint32_t config_count;
 };
 
 struct raft_msg_append_result {
@@ -77,6 +85,7 @@ struct raft_msg_append_result {
     uint64_t rejected_prev; /* rejected: the prev.index that did not match */
     struct raft_pos hint;   /* rejected: the last own position that could match (Raft §5.3, end) */
     uint64_t room_bytes;    /* what this member can still take in, for the leader's admission */
+    uint64_t repair_id;     /* not 0: it awaits repair and counts for nothing (I7) */
 };
 
 struct raft_msg_heartbeat {
@@ -84,12 +93,15 @@ struct raft_msg_heartbeat {
     uint64_t round;      /* echoed: whoever echoes round n confirms the leader for all up to n */
     uint64_t keep_index; /* log entries from here on may still be needed by a member */
     struct raft_state_hash state; /* the leader's, at some applied index (I5) */
+    uint64_t last_index;          /* of the leader's log */
+    uint64_t repair_id;           /* the receiver's, when it was last heard to await repair */
 };
 
 struct raft_msg_heartbeat_result {
     uint64_t round;
     struct raft_state_hash state; /* the follower's */
     uint64_t room_bytes;
+    uint64_t repair_id; /* not 0: it awaits repair, since the start that has this number */
 };
 
 struct raft_msg_read_index {
@@ -129,7 +141,10 @@ enum raft_event_type {
                             in that same turn: until an entry of its own term is committed a
                             leader commits nothing (Raft §5.4.2) and answers no read (thesis §6.4).
                             No limit in bytes holds it up; should the window have no entry free,
-                            RAFT_E_FULL: again after the next RAFT_EV_FLUSHED. */
+                            RAFT_E_FULL: again after the next RAFT_EV_FLUSHED. The same goes for a
+                            RAFT_ENTRY_CONFIG; RAFT_E_CONFIG when it may not follow the one in
+                            force, or not yet (raft/membership.c has the rules). While leadership
+                            is being transferred all but the NOOP get RAFT_E_FULL. */
     RAFT_EV_DURABLE,     /* all that readies up to persist_seq asked to persist is durable here */
     RAFT_EV_APPLIED,     /* the state machine has applied up to applied.index */
     RAFT_EV_FLUSHED,     /* the log store holds up to flushed_index: memory may drop them */
@@ -142,6 +157,15 @@ enum raft_event_type {
                             nothing happens; and who has a leader refuses it, so it disturbs none. */
     RAFT_EV_LEADER_DEAD, /* the leader's process has died: its port refuses, or another
                             incarnation answers. Never a mere reset. Clears stickiness. */
+    RAFT_EV_TRANSFER,    /* leader only: hands leadership over (thesis §3.10). It ends with another
+                            leader, or, after an election timeout, with this one going on.
+                            RAFT_E_TRANSFEREE: not another voter, or none is fit. */
+    RAFT_EV_SNAPSHOT_SENT,      /* answers ready.snapshots; ignored when the need has passed */
+    RAFT_EV_SNAPSHOT_INSTALLED, /* the state machine now is a snapshot's, durably, the log on the
+                            disk begins anew after it, and keeps what raft_entry_at gives after
+                            it if raft_term_at says that pos is in the log. Its sender led our
+                            present term; a leader steps down. RAFT_E_STATE: it contradicts
+                            itself or our term. Nothing happens when pos is applied already. */
 };
 
 struct raft_event {
@@ -152,6 +176,8 @@ struct raft_event {
         struct {
             const struct raft_entry *entries; /* positions as raft_next_pos said */
             uint32_t entry_count;
+            const struct raft_config_at *configs; /* of the RAFT_ENTRY_CONFIGs, in their order */
+            uint32_t config_count;
         } propose;
         uint64_t persist_seq;
         struct raft_state_hash applied;
@@ -169,6 +195,19 @@ struct raft_event {
             uint64_t member;
             bool up;
         } link;
+        struct {
+            uint64_t to; /* 0: the voter that is furthest */
+        } transfer;
+        struct {
+            uint64_t member;
+            struct raft_pos pos; /* of the snapshot; applied here */
+            bool ok;             /* installed there; else asked for again after a back-off */
+        } snapshot_sent;
+        struct {
+            struct raft_pos pos;
+            struct raft_config_at config; /* in force at pos */
+            uint64_t hash;                /* of the state at pos (I5) */
+        } snapshot_installed;
     };
 };
 
@@ -191,13 +230,19 @@ struct raft_read_result {
 };
 
 /* Entries for a member that have left memory: read them from the log store by a job, then
- * RAFT_EV_FETCHED. At most one a member is out at a time. A member that needs what the log store
- * no longer has gets heartbeats alone, and a probe once an election timeout: it may have been
- * restored. */
+ * RAFT_EV_FETCHED. At most one a member is out at a time. */
 struct raft_fetch {
     uint64_t member;
     uint64_t first_index;
     uint32_t bytes_max; /* at least one entry, whatever its size */
+};
+
+/* A member that needs what the log store no longer has: send it a snapshot, then
+ * RAFT_EV_SNAPSHOT_SENT. Asked for once; void as soon as this node does not lead this term.
+ * Heartbeats go on meanwhile, and an empty append once an election timeout: it may have been
+ * restored. */
+struct raft_snapshot_need {
+    uint64_t member;
 };
 
 struct raft_ready {
@@ -218,6 +263,21 @@ struct raft_ready {
 
     const struct raft_fetch *fetches;
     uint32_t fetch_count;
+
+    const struct raft_snapshot_need *snapshots;
+    uint32_t snapshot_count;
+
+    /* The configuration in force has changed: by an entry, by dropping one, by a snapshot, or, with
+     * the first ready, by what raft_restore_entry brought. */
+    bool config_changed;
+    struct raft_config_at config; /* when it has */
+
+    /* On a leader, until it is done: the joint configuration in force is committed; propose the
+     * one that leaves it. */
+    bool leave_joint_due;
+
+    bool
+        repaired; /* what this disk had lost is back and durable: it counts and votes from now on */
 
     bool status_changed; /* to RAFT_LEADER: now propose the NOOP, see RAFT_EV_PROPOSE */
     struct raft_status status;
@@ -247,12 +307,14 @@ struct raft_options {
  * than window_entries_max + 1024 the oldest are forgotten: the log begins later then. */
 struct raft_start {
     struct raft_hard_state hard;
-    struct raft_config config;
+    struct raft_config config; /* as of `flushed` */
     struct raft_pos log_start; /* the log store begins after it; {0, 0}: from the beginning */
     struct raft_pos flushed;   /* applied and in the log store: these entries need not be in
                                   memory, their terms come from term_starts */
     const struct raft_term_start *term_starts; /* of (log_start, flushed], ascending */
     uint32_t term_start_count;
+    bool awaits_repair; /* some of what was durable is lost, but not term and vote (I7): until it
+                           is `repaired` this node votes for nobody and confirms nothing */
     uint64_t now_ms;
 };
 
@@ -264,15 +326,17 @@ enum raft_err raft_open(struct raft **ret_r, void *memory, const struct raft_opt
                         const struct raft_start *start) __attribute__((warn_unused_result));
 
 /* After open, before the first step: the entries after start.flushed, in order, all durable.
- * RAFT_E_FULL: more than window_entries_max. */
-enum raft_err raft_restore_entry(struct raft *r, const struct raft_entry *entry)
+ * config: what a RAFT_ENTRY_CONFIG says; NULL for the others. RAFT_E_FULL: more than
+ * window_entries_max. */
+enum raft_err raft_restore_entry(struct raft *r, const struct raft_entry *entry,
+                                 const struct raft_config *config)
     __attribute__((warn_unused_result));
 
 /* Drops the references it holds; the memory is the caller's. NULL is fine. */
 void raft_close(struct raft *r);
 
 /* Until it is told to vote, a node answers nothing and starts no election: a blank disk has no
- * voice (I7a), nor has one that awaits repair (I7). Starts as `false`. */
+ * voice (I7a). Starts as `false`. */
 void raft_set_voice(struct raft *r, bool has_voice);
 
 /* One event. Anything but RAFT_OK means: refused, nothing changed, *ret_ready is empty but for
@@ -305,13 +369,34 @@ uint32_t raft_term_starts(const struct raft *r, uint64_t up_to, struct raft_term
                           uint32_t count_max);
 
 /* Entries from here on may still be needed by some member: the log store keeps them. On a
- * follower it is what the leader last said. */
+ * follower it is what the leader last said. A member that gets a snapshot needs none: whoever
+ * sends it keeps those after its position. */
 uint64_t raft_keep_index(const struct raft *r);
+
+/* The configuration in force, and the last one that is committed: the same, or the one before. */
+struct raft_config_at raft_config_in_force(const struct raft *r);
+struct raft_config_at raft_config_committed(const struct raft *r);
+
+/* What keeps `next` from following `present`, as far as the two alone decide: RAFT_OK or
+ * RAFT_E_CONFIG. For whoever makes one, before it is proposed. */
+enum raft_err raft_config_may_follow(const struct raft_config *present,
+                                     const struct raft_config *next);
+
+/* What a joint configuration becomes when it is left; of a simple one, itself. */
+struct raft_config raft_config_left(const struct raft_config *joint);
+bool raft_config_is_joint(const struct raft_config *config);
+
+/* On a leader: whom it is transferring leadership to; 0: nobody. */
+uint64_t raft_transferee(const struct raft *r);
+
+bool raft_awaits_repair(const struct raft *r);
 
 /* Leader only: how far a member is, for status and metrics. False when it is no member. */
 struct raft_member_progress {
     uint64_t match;
-    bool active;         /* heard from within an election timeout */
+    bool active;    /* heard from within an election timeout */
+    bool repairing; /* counts for nothing meanwhile */
+    bool needs_snapshot;
     uint64_t room_bytes; /* what it could last take in; 0: not heard yet, or full */
 };
 bool raft_member_progress(const struct raft *r, uint64_t member,

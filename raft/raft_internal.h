@@ -20,7 +20,7 @@ enum {
     RAFT_ROUNDS_INFLIGHT_MAX = 4,   /* reads past it share the next round */
     RAFT_DEAD_RETRY_MS = 10,        /* [1, 2) times this between pre-votes when a leader died */
     RAFT_MESSAGES_MAX =
-        RAFT_MEMBERS_MAX * (RAFT_APPENDS_PER_STEP_MAX + 4) + RAFT_READS_WAITING_MAX + 8,
+        RAFT_MEMBERS_MAX * (RAFT_APPENDS_PER_STEP_MAX + 5) + RAFT_READS_WAITING_MAX + 8,
 };
 
 /* ---- progress.c: a leader's view of one member ---- */
@@ -28,7 +28,7 @@ enum {
 enum raft_progress_state {
     RAFT_PROGRESS_PROBE,     /* one append at a time, until one is accepted */
     RAFT_PROGRESS_REPLICATE, /* pipelined: `next` runs ahead of `match` */
-    RAFT_PROGRESS_STRANDED,  /* needs entries that nobody here has any more */
+    RAFT_PROGRESS_SNAPSHOT,  /* needs entries that nobody here has any more */
 };
 
 enum raft_ballot { RAFT_BALLOT_NONE, RAFT_BALLOT_GRANTED, RAFT_BALLOT_REJECTED };
@@ -56,8 +56,14 @@ struct raft_progress {
 
     bool heard; /* in this term, at heard_ms */
     uint64_t heard_ms;
-    uint64_t round; /* of heartbeats, the last it answered */
+    uint64_t contact_ms; /* from then on it counts as lost, if it is not heard: check-quorum */
+    uint64_t round;      /* of heartbeats, the last it answered */
     uint64_t room_bytes;
+    uint64_t repairing; /* the repair_id that it was last heard with; 0: it counts */
+
+    bool snapshot_asked; /* the caller is at it */
+    uint64_t snapshot_retry_ms;
+    uint64_t snapshot_backoff_ms;
 
     /* A fetch outlives terms and roles: at most one a member is out. */
     bool fetching;
@@ -97,6 +103,7 @@ struct raft {
     uint64_t hard_seq;
     uint64_t seq_last;        /* of the readies that had something to persist */
     uint64_t seq_durable;     /* here */
+    uint64_t disk_ms;         /* of what is under way nothing has become durable since */
     uint64_t restored_commit; /* as the disk says: a hint */
     struct raft_log log;
 
@@ -111,6 +118,8 @@ struct raft {
     uint64_t dead_term;     /* the term that it led */
     uint64_t last_words_ms; /* until then what arrives from it was sent before it died */
     uint64_t pending_vote;  /* granted, not yet durable: to whom; 0: none */
+    bool has_asked;         /* a candidate: its own vote is durable, and it asked for others' */
+    bool is_asked_to;       /* a candidate: the leader before it asked for this election */
 
     /* append.c: what a follower owes its leader */
     uint64_t verified; /* our log equals the term's leader's up to here */
@@ -119,17 +128,33 @@ struct raft {
     bool owes_answer;
     bool said_no_room;
 
-    /* progress.c */
+    /* membership.c */
+    struct raft_config_at config;        /* in force */
+    struct raft_config_at config_before; /* in force again if that one's entry is dropped */
+
+    /* progress.c: those of the configuration in force */
     uint32_t member_count;
     struct raft_progress members[RAFT_MEMBERS_MAX]; /* by id, ascending */
 
     /* replication.c, heartbeat.c: a leader's */
     uint64_t term_first_index; /* of its own term's first entry, the NOOP */
-    uint64_t leader_since_ms;
-    uint64_t round; /* of heartbeats, the last begun in this term */
+    uint64_t round;            /* of heartbeats, the last begun in this term */
     uint64_t heartbeat_due_ms;
     uint64_t keep_index; /* a follower's: as the leader last said */
     struct raft_state_hash state;
+
+    /* transfer.c: a leader's */
+    uint64_t transferee; /* 0: no transfer is under way */
+    bool transfer_is_sent;
+    uint64_t transfer_deadline_ms;
+    uint64_t transfer_told; /* who got a TIMEOUT_NOW in this term; 0: nobody */
+
+    /* repair.c */
+    bool awaits_repair;
+    uint64_t repair_id;
+    uint64_t repair_start_term;
+    bool repair_has_target; /* in this term */
+    uint64_t repair_target;
 
     /* read_index.c */
     struct raft_read *reads; /* RAFT_READS_WAITING_MAX; oldest first */
@@ -142,6 +167,8 @@ struct raft {
 
     /* raft.c: the ready that is being made */
     bool hard_changed;
+    bool config_changed;
+    bool repaired;
     struct raft_range persist;
     struct raft_status told; /* the status last reported */
     struct raft_msg *messages;
@@ -150,6 +177,8 @@ struct raft {
     uint32_t result_count;
     struct raft_fetch fetches[RAFT_MEMBERS_MAX];
     uint32_t fetch_count;
+    struct raft_snapshot_need snapshots[RAFT_MEMBERS_MAX];
+    uint32_t snapshot_count;
 };
 
 /* raft.c */
@@ -172,6 +201,7 @@ void raft_election_on_durable(struct raft *r);
 void raft_election_on_link_up(struct raft *r, struct raft_progress *member);
 void raft_election_reset(struct raft *r);
 void raft_on_leader_heard(struct raft *r, uint64_t from);
+void raft_campaign_for_transfer(struct raft *r);
 bool raft_is_promotable(const struct raft *r);
 
 /* vote.c */
@@ -226,10 +256,53 @@ void raft_progress_reset(struct raft *r, struct raft_progress *p, uint64_t next)
 void raft_progress_probe(struct raft_progress *p, uint64_t next);
 void raft_progress_replicate(const struct raft *r, struct raft_progress *p);
 void raft_progress_strand(struct raft_progress *p);
+void raft_progress_reset_match(const struct raft *r, struct raft_progress *p);
+uint64_t raft_progress_counted(const struct raft_progress *p); /* its match, for a quorum */
+void raft_progress_hear(const struct raft *r, struct raft_progress *p);
+bool raft_progress_is_active(const struct raft *r, const struct raft_progress *p);
 bool raft_progress_is_full(const struct raft *r, const struct raft_progress *p);
 void raft_inflights_add(const struct raft *r, struct raft_progress *p,
                         struct raft_inflight inflight);
 void raft_inflights_free(const struct raft *r, struct raft_progress *p, uint64_t match);
+
+/* membership.c */
+bool raft_config_is_valid(const struct raft_config *config);
+bool raft_config_has_voter(const struct raft_config *config, uint64_t id); /* of either half */
+bool raft_configs_match(const struct raft_entry *entries, uint32_t entry_count,
+                        const struct raft_config_at *configs, uint32_t config_count);
+enum raft_err raft_config_check(const struct raft *r, const struct raft_config *next);
+void raft_config_append(struct raft *r, const struct raft_config_at *config);
+void raft_config_on_truncate(struct raft *r, uint64_t index);
+void raft_config_on_snapshot(struct raft *r, const struct raft_config_at *config,
+                             uint64_t pos_index, bool is_kept);
+bool raft_is_leave_joint_due(const struct raft *r);
+bool raft_is_voter(const struct raft *r);
+
+/* transfer.c */
+bool raft_disk_is_stalled(const struct raft *r);
+uint64_t raft_disk_stall_ms(const struct raft *r); /* when it will be */
+enum raft_err raft_transfer_check(const struct raft *r, uint64_t to);
+void raft_on_transfer(struct raft *r, uint64_t to);
+void raft_on_timeout_now(struct raft *r);
+void raft_transfer_advance(struct raft *r);
+void raft_transfer_end(struct raft *r);
+uint64_t raft_transfer_deadline_ms(const struct raft *r);
+
+/* snapshot.c */
+void raft_snapshot_ask(struct raft *r, struct raft_progress *p);
+void raft_on_snapshot_sent(struct raft *r, uint64_t member, struct raft_pos pos, bool ok);
+uint64_t raft_snapshot_check_next(const struct raft *r, const struct raft_progress *p);
+enum raft_err raft_snapshot_check(const struct raft *r, struct raft_pos pos,
+                                  const struct raft_config_at *config);
+void raft_on_snapshot_installed(struct raft *r, struct raft_pos pos,
+                                const struct raft_config_at *config, uint64_t hash);
+
+/* repair.c */
+void raft_repair_begin(struct raft *r);
+uint64_t raft_repair_id(const struct raft *r); /* 0: none is awaited */
+void raft_repair_on_heartbeat(struct raft *r, const struct raft_msg_heartbeat *heartbeat);
+void raft_repair_advance(struct raft *r);
+bool raft_repair_hear(struct raft *r, struct raft_progress *p, uint64_t repair_id);
 
 /* quorum.c */
 /* What a majority of each half has reached: values[i] is members[i]'s. */

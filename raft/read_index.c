@@ -117,13 +117,14 @@ void raft_on_read_index(struct raft *r, const struct raft_msg *msg)
         .context = msg->read_index.context,
         .asked_ms = r->now_ms,
     };
-    if (r->role != RAFT_LEADER) {
+    struct raft_progress *p = raft_member(r, msg->from);
+    if (r->role != RAFT_LEADER || !p) {
         push_result(r, &read, 0, true);
         return;
     }
-    struct raft_progress *p = raft_member(r, msg->from);
-    p->heard = true;
-    p->heard_ms = r->now_ms;
+    raft_progress_hear(r, p);
+    if (p->repairing == 0)
+        p->contact_ms = r->now_ms;
     if (!is_queued(r, msg))
         IGNORE(add_read(r, read), "it is refused then");
 }

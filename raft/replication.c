@@ -12,7 +12,7 @@ void raft_commit_advance(struct raft *r)
     for (uint32_t i = 0; i < r->member_count; i++) {
         if (r->members[i].id == r->options.id)
             r->members[i].match = r->log.durable;
-        values[i] = r->members[i].match;
+        values[i] = raft_progress_counted(&r->members[i]);
     }
     uint64_t reached = raft_quorum_value(r, values);
     if (reached >= r->term_first_index && reached > r->log.commit) {
@@ -34,8 +34,8 @@ static bool fits(uint64_t used, uint64_t more, uint64_t max, uint32_t count)
 static bool has_room(const struct raft *r, const struct raft_entry *entries, uint32_t count)
 {
     const struct raft_log *log = &r->log;
-    if (count == 1 && entries[0].type == RAFT_ENTRY_NOOP)
-        return raft_log_admits(log, RAFT_ENTRY_NOOP, entries[0].bytes.size);
+    if (count == 1 && entries[0].type != RAFT_ENTRY_COMMAND)
+        return raft_log_admits(log, entries[0].type, entries[0].bytes.size);
     if (log->last.index - log->commit + count > log->capacity / 2 ||
         log->last.index - log->flushed + count > log->capacity)
         return false;
@@ -59,8 +59,17 @@ enum raft_err raft_propose_check(const struct raft *r, const struct raft_event *
         ASSERT(entries[i].pos.index == r->log.last.index + 1 + i);
         ASSERT(entries[i].block);
     }
-    if (count > 0 && r->log.last.index + 1 == r->term_first_index)
+    bool is_first = r->log.last.index + 1 == r->term_first_index;
+    if (count > 0 && is_first)
         ASSERT(entries[0].type == RAFT_ENTRY_NOOP); /* raft.h, RAFT_EV_PROPOSE */
+    const struct raft_config_at *configs = event->propose.configs;
+    ASSERT(raft_configs_match(entries, count, configs, event->propose.config_count));
+    if (event->propose.config_count > 1)
+        return RAFT_E_CONFIG;
+    if (event->propose.config_count == 1 && raft_config_check(r, &configs[0].config) != RAFT_OK)
+        return RAFT_E_CONFIG;
+    if (r->transferee != 0 && !is_first)
+        return RAFT_E_FULL; /* its target could not catch up with more */
     if (r->log.last.index > RAFT_INDEX_MAX - count || !has_room(r, entries, count))
         return RAFT_E_FULL;
     return RAFT_OK;
@@ -171,6 +180,17 @@ static void send_pipelined(struct raft *r, struct raft_progress *p)
     p->gap_check_due = false;
 }
 
+/* Is it back within reach? */
+static void send_snapshot_check(struct raft *r, struct raft_progress *p)
+{
+    if (!p->gap_check_due)
+        return;
+    p->gap_check_due = false;
+    p->append_ms = r->now_ms;
+    p->next = raft_snapshot_check_next(r, p);
+    IGNORE(push_append(r, p, p->next, NULL, 0), "it stays as it is then");
+}
+
 /* Sends each member what it may have now; nothing when that was sent before. */
 void raft_replicate(struct raft *r)
 {
@@ -186,7 +206,9 @@ void raft_replicate(struct raft *r)
         case RAFT_PROGRESS_REPLICATE:
             send_pipelined(r, p);
             break;
-        case RAFT_PROGRESS_STRANDED:
+        case RAFT_PROGRESS_SNAPSHOT:
+            send_snapshot_check(r, p);
+            raft_snapshot_ask(r, p);
             break;
         }
     }
@@ -204,6 +226,8 @@ static void on_accepted(struct raft *r, struct raft_progress *p, uint64_t match)
     }
     if (p->room_bytes > 0)
         p->retry_ms = 0;
+    if (p->state == RAFT_PROGRESS_SNAPSHOT && p->match + 1 < r->log.first)
+        return; /* it accepted something old */
     if (p->state != RAFT_PROGRESS_REPLICATE)
         raft_progress_replicate(r, p);
 }
@@ -232,7 +256,7 @@ static bool is_stale_rejection(const struct raft_progress *p, uint64_t rejected_
 static void on_mismatch(struct raft *r, struct raft_progress *p,
                         const struct raft_msg_append_result *result)
 {
-    if (is_stale_rejection(p, result->rejected_prev))
+    if (p->state == RAFT_PROGRESS_SNAPSHOT || is_stale_rejection(p, result->rejected_prev))
         return;
     uint64_t up_to = result->rejected_prev - 1;
     if (result->hint.index < up_to)
@@ -253,15 +277,16 @@ void raft_on_append_result(struct raft *r, const struct raft_msg *msg)
         return;
     struct raft_progress *p = raft_member(r, msg->from);
     const struct raft_msg_append_result *result = &msg->append_result;
-    p->heard = true;
-    p->heard_ms = r->now_ms;
+    raft_progress_hear(r, p);
+    if (raft_repair_hear(r, p, result->repair_id))
+        p->contact_ms = r->now_ms;
     p->append_ms = r->now_ms;
     p->room_bytes = result->room_bytes;
     if (!result->rejected)
         on_accepted(r, p, result->match);
     else if (!result->no_room)
         on_mismatch(r, p, result);
-    else if (result->rejected_prev >= p->match)
+    else if (result->rejected_prev >= p->match && p->state != RAFT_PROGRESS_SNAPSHOT)
         on_no_room(r, p, result->hint.index);
 }
 

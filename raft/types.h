@@ -52,10 +52,13 @@ struct raft_state_hash {
     uint64_t hash;
 };
 
+/* A configuration is joint while some member is RAFT_VOTER_OUTGOING: what a quorum decides needs a
+ * majority of the voters and one of the outgoing voters. When it is left, an outgoing voter that is
+ * a voter too or a learner stays as that, and one that is nothing else is removed. */
 enum raft_member_role {
     RAFT_VOTER = 1,          /* of the configuration, or of a joint one's new half */
     RAFT_VOTER_OUTGOING = 2, /* of a joint configuration's old half */
-    RAFT_LEARNER = 4,        /* receives the log, counts in no quorum */
+    RAFT_LEARNER = 4, /* receives the log, counts in no quorum; no voter, but maybe outgoing */
 };
 
 struct raft_member {
@@ -66,6 +69,12 @@ struct raft_member {
 struct raft_config {
     uint32_t member_count;
     struct raft_member members[RAFT_MEMBERS_MAX]; /* by id, ascending */
+};
+
+/* A configuration and the entry that made it: in force from when that is in the log (Raft §6). */
+struct raft_config_at {
+    uint64_t index; /* 0: older than what is known of the log */
+    struct raft_config config;
 };
 
 /* Where a term begins in the log: the term of every index, without the entries. */

@@ -12,12 +12,13 @@ bool raft_pos_is_fresh(struct raft_pos ours, struct raft_pos theirs)
 /* Leader stickiness (Raft §6, thesis §4.2.3): who has a leader takes part in no other election,
  * lest a node that merely lost contact, or was removed, depose it. That the leader's process has
  * died makes the rule void, but not for a leader: it knows better, and steps down by itself when
- * it has lost its quorum. */
+ * it has lost its quorum. So does that the leader itself asked for the election; it gives way to
+ * whom it asked. */
 bool raft_vote_is_ignored(const struct raft *r, const struct raft_msg *msg)
 {
     if (r->role == RAFT_LEADER)
-        return true;
-    if (r->leader == 0 || msg->vote.leader_is_dead)
+        return !msg->vote.transfer || msg->from != r->transfer_told;
+    if (r->leader == 0 || msg->vote.leader_is_dead || msg->vote.transfer)
         return false;
     return r->now_ms < r->leader_heard_ms + r->options.election_timeout_ms;
 }
@@ -46,11 +47,15 @@ static bool is_grantable(const struct raft *r, const struct raft_msg *msg)
 {
     bool is_free =
         msg->term > r->term || r->vote == msg->from || (r->vote == 0 && r->term_leader == 0);
-    return is_free && raft_pos_is_fresh(r->log.last, msg->vote.last);
+    return is_free && !r->awaits_repair && raft_pos_is_fresh(r->log.last, msg->vote.last);
 }
 
-/* The term is settled: ours is msg->term, or below it for a pre-vote. A learner votes too: it may
- * be a voter already without knowing (etcd: raft.go, Step). */
+/* The term is settled: ours is msg->term, or below it for a pre-vote. A learner votes too, and a
+ * candidate that we do not know as a member gets our vote: our configuration may be old, and it is
+ * the candidate who counts by its own (etcd: raft.go, Step).
+ *   1. {1,2} and the learner 3; 1 makes 3 a voter, committed by 1 and 2; 1 dies
+ *   2. 2 needs two of {1,2,3}: 3's vote, who has not received that entry.
+ * The vote is no less safe for that: it still goes to one candidate a term, with a log as fresh. */
 void raft_on_vote(struct raft *r, const struct raft_msg *msg)
 {
     if (!is_grantable(r, msg)) {
@@ -98,6 +103,7 @@ void raft_on_vote_result(struct raft *r, const struct raft_msg *msg)
     if (!is_awaited(r, msg))
         return;
     struct raft_progress *p = raft_member(r, msg->from);
+    ASSERT(p); /* results of others are dropped */
     if (p->ballot == RAFT_BALLOT_GRANTED)
         return; /* a copy of an older answer came late */
     p->ballot = msg->vote_result.granted ? RAFT_BALLOT_GRANTED : RAFT_BALLOT_REJECTED;

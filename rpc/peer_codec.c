@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/assert.h"
+#include "proto/config.h"
 #include "proto/entry.h"
 #include "proto/pb_arena.h"
 #include "rpc/peer_frame.h"
@@ -334,6 +335,7 @@ struct raft_pb {
         Holdfastpb__HeartbeatResult heartbeat_result;
         Holdfastpb__ReadIndex read_index;
         Holdfastpb__ReadIndexResult read_index_result;
+        Holdfastpb__TimeoutNow timeout_now;
     };
 };
 
@@ -379,6 +381,7 @@ static void append_result_to_pb(struct raft_pb *pb, const struct raft_msg_append
     pb->append_result.rejected_prev = m->rejected_prev;
     pb->append_result.hint = position_to_pb(pb, m->hint);
     pb->append_result.room_bytes = m->room_bytes;
+    pb->append_result.repair_id = m->repair_id;
 }
 
 static void heartbeat_to_pb(struct raft_pb *pb, const struct raft_msg_heartbeat *m)
@@ -388,6 +391,17 @@ static void heartbeat_to_pb(struct raft_pb *pb, const struct raft_msg_heartbeat 
     pb->heartbeat.round = m->round;
     pb->heartbeat.keep_index = m->keep_index;
     pb->heartbeat.state = state_to_pb(pb, m->state);
+    pb->heartbeat.last_index = m->last_index;
+    pb->heartbeat.repair_id = m->repair_id;
+}
+
+static void heartbeat_result_to_pb(struct raft_pb *pb, const struct raft_msg_heartbeat_result *m)
+{
+    PB_BODY(HEARTBEAT_RESULT, heartbeat_result);
+    pb->heartbeat_result.round = m->round;
+    pb->heartbeat_result.state = state_to_pb(pb, m->state);
+    pb->heartbeat_result.room_bytes = m->room_bytes;
+    pb->heartbeat_result.repair_id = m->repair_id;
 }
 
 static void raft_to_pb(struct raft_pb *pb, const struct raft_msg *msg)
@@ -399,6 +413,7 @@ static void raft_to_pb(struct raft_pb *pb, const struct raft_msg *msg)
         PB_BODY(VOTE, vote);
         pb->vote.pre_vote = msg->vote.pre_vote;
         pb->vote.leader_is_dead = msg->vote.leader_is_dead;
+        pb->vote.transfer = msg->vote.transfer;
         pb->vote.last = position_to_pb(pb, msg->vote.last);
         break;
     case RAFT_MSG_VOTE_RESULT:
@@ -419,10 +434,7 @@ static void raft_to_pb(struct raft_pb *pb, const struct raft_msg *msg)
         heartbeat_to_pb(pb, &msg->heartbeat);
         break;
     case RAFT_MSG_HEARTBEAT_RESULT:
-        PB_BODY(HEARTBEAT_RESULT, heartbeat_result);
-        pb->heartbeat_result.round = msg->heartbeat_result.round;
-        pb->heartbeat_result.state = state_to_pb(pb, msg->heartbeat_result.state);
-        pb->heartbeat_result.room_bytes = msg->heartbeat_result.room_bytes;
+        heartbeat_result_to_pb(pb, &msg->heartbeat_result);
         break;
     case RAFT_MSG_READ_INDEX:
         PB_BODY(READ_INDEX, read_index);
@@ -433,6 +445,9 @@ static void raft_to_pb(struct raft_pb *pb, const struct raft_msg *msg)
         pb->read_index_result.context = msg->read_index_result.context;
         pb->read_index_result.index = msg->read_index_result.index;
         pb->read_index_result.refused = msg->read_index_result.refused;
+        break;
+    case RAFT_MSG_TIMEOUT_NOW:
+        PB_BODY(TIMEOUT_NOW, timeout_now);
         break;
     }
 }
@@ -493,6 +508,30 @@ static bool entry_of_attachment(struct slice *rest, struct raft_pos before, uint
     return true;
 }
 
+/* The core decodes nothing: what its configuration entries say goes with them. */
+static bool configs_of_entries(struct raft_msg_append *append, struct arena *a)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < append->entry_count; i++)
+        count += append->entries[i].type == RAFT_ENTRY_CONFIG;
+    if (count == 0)
+        return true;
+    struct raft_config_at *configs = arena_alloc(a, count * sizeof *configs);
+    if (!configs)
+        return false;
+    append->configs = configs;
+    for (uint32_t i = 0; i < append->entry_count; i++) {
+        const struct raft_entry *e = &append->entries[i];
+        if (e->type != RAFT_ENTRY_CONFIG)
+            continue;
+        struct raft_config_at *config = &configs[append->config_count++];
+        config->index = e->pos.index;
+        if (!config_of_entry(e->bytes, &config->config))
+            return false;
+    }
+    return true;
+}
+
 static bool append_of_pb(const Holdfastpb__RaftMessage *raft, struct block *block,
                          struct slice attachment, struct arena *a, struct raft_msg *msg)
 {
@@ -519,7 +558,7 @@ static bool append_of_pb(const Holdfastpb__RaftMessage *raft, struct block *bloc
         before = entries[i].pos;
     }
     msg->append.entries = entries;
-    return rest.size == 0;
+    return rest.size == 0 && configs_of_entries(&msg->append, a);
 }
 
 static void heartbeat_of_pb(const Holdfastpb__Heartbeat *pb, struct raft_msg *msg)
@@ -530,6 +569,8 @@ static void heartbeat_of_pb(const Holdfastpb__Heartbeat *pb, struct raft_msg *ms
         .round = pb->round,
         .keep_index = pb->keep_index,
         .state = state_of_pb(pb->state),
+        .last_index = pb->last_index,
+        .repair_id = pb->repair_id,
     };
 }
 
@@ -543,6 +584,7 @@ static void append_result_of_pb(const Holdfastpb__AppendResult *pb, struct raft_
         .rejected_prev = pb->rejected_prev,
         .hint = position_of_pb(pb->hint),
         .room_bytes = pb->room_bytes,
+        .repair_id = pb->repair_id,
     };
 }
 
@@ -552,8 +594,12 @@ static bool small_of_pb(const Holdfastpb__RaftMessage *pb, struct raft_msg *msg)
     switch (pb->body_case) {
     case HOLDFASTPB__RAFT_MESSAGE__BODY_VOTE:
         msg->type = RAFT_MSG_VOTE;
-        msg->vote = (struct raft_msg_vote){ pb->vote->pre_vote, pb->vote->leader_is_dead,
-                                            position_of_pb(pb->vote->last) };
+        msg->vote = (struct raft_msg_vote){
+            .pre_vote = pb->vote->pre_vote,
+            .leader_is_dead = pb->vote->leader_is_dead,
+            .transfer = pb->vote->transfer,
+            .last = position_of_pb(pb->vote->last),
+        };
         return true;
     case HOLDFASTPB__RAFT_MESSAGE__BODY_VOTE_RESULT:
         msg->type = RAFT_MSG_VOTE_RESULT;
@@ -572,6 +618,7 @@ static bool small_of_pb(const Holdfastpb__RaftMessage *pb, struct raft_msg *msg)
             .round = pb->heartbeat_result->round,
             .state = state_of_pb(pb->heartbeat_result->state),
             .room_bytes = pb->heartbeat_result->room_bytes,
+            .repair_id = pb->heartbeat_result->repair_id,
         };
         return true;
     case HOLDFASTPB__RAFT_MESSAGE__BODY_READ_INDEX:
@@ -585,6 +632,9 @@ static bool small_of_pb(const Holdfastpb__RaftMessage *pb, struct raft_msg *msg)
             .index = pb->read_index_result->index,
             .refused = pb->read_index_result->refused,
         };
+        return true;
+    case HOLDFASTPB__RAFT_MESSAGE__BODY_TIMEOUT_NOW:
+        msg->type = RAFT_MSG_TIMEOUT_NOW;
         return true;
     case HOLDFASTPB__RAFT_MESSAGE__BODY_APPEND:
     case HOLDFASTPB__RAFT_MESSAGE__BODY__NOT_SET:

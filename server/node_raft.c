@@ -4,6 +4,7 @@
 
 #include "base/assert.h"
 #include "base/log.h"
+#include "proto/config.h"
 #include "server/node_internal.h"
 
 enum {
@@ -44,6 +45,15 @@ static struct raft_options raft_options_of(const struct node *node)
     };
 }
 
+static enum raft_err restore(struct raft *r, const struct raft_entry *entry)
+{
+    struct raft_config config;
+    if (entry->type != RAFT_ENTRY_CONFIG)
+        return raft_restore_entry(r, entry, NULL);
+    return config_of_entry(entry->bytes, &config) ? raft_restore_entry(r, entry, &config)
+                                                  : RAFT_E_STATE;
+}
+
 enum exit_code node_raft_open(struct node *node, const struct store_state *state,
                               struct journal_recovery *recovery, char *detail)
 {
@@ -66,7 +76,7 @@ enum exit_code node_raft_open(struct node *node, const struct store_state *state
     };
     enum raft_err err = raft_open(&node->raft, node->raft_memory, &options, &start);
     for (size_t i = 0; err == RAFT_OK && i < recovery->entry_count; i++)
-        err = raft_restore_entry(node->raft, &recovery->entries[i]);
+        err = restore(node->raft, &recovery->entries[i]);
     if (err != RAFT_OK) {
         snprintf(detail, NODE_DETAIL_BYTES, "the persisted log cannot be used: %s",
                  raft_strerror(err));

@@ -165,7 +165,7 @@ void cluster_start(struct cluster *c, uint64_t id)
     for (uint64_t i = 1; i <= n->disk.flushed; i++)
         n->state_hash = extend_hash(n->state_hash, &n->disk.log[i]);
     for (uint64_t i = n->disk.flushed + 1; i <= n->disk.last; i++) {
-        err = raft_restore_entry(n->raft, &n->disk.log[i]);
+        err = raft_restore_entry(n->raft, &n->disk.log[i], NULL);
         ASSERT(err == RAFT_OK);
     }
     raft_set_voice(n->raft, true);
@@ -206,7 +206,8 @@ static void propose_noop(struct cluster *c, struct cluster_node *n)
     if (!n->noop_due || raft_status(n->raft).role != RAFT_LEADER)
         return;
     struct raft_entry e = new_entry(raft_next_pos(n->raft), RAFT_ENTRY_NOOP, ++c->value_last, 8);
-    struct raft_event event = { .type = RAFT_EV_PROPOSE, .propose = { &e, 1 } };
+    struct raft_event event = { .type = RAFT_EV_PROPOSE,
+                                .propose = { .entries = &e, .entry_count = 1 } };
     n->noop_due = false;
     if (cluster_feed(c, n->id, event) == RAFT_E_FULL)
         n->noop_due = true; /* again after a flush */
@@ -366,7 +367,8 @@ enum raft_err cluster_propose(struct cluster *c, uint64_t id, uint32_t size_byte
         return RAFT_E_FULL;
     struct raft_entry e =
         new_entry(raft_next_pos(n->raft), RAFT_ENTRY_COMMAND, ++c->value_last, size_bytes);
-    struct raft_event event = { .type = RAFT_EV_PROPOSE, .propose = { &e, 1 } };
+    struct raft_event event = { .type = RAFT_EV_PROPOSE,
+                                .propose = { .entries = &e, .entry_count = 1 } };
     enum raft_err err = cluster_feed(c, id, event);
     block_unref(e.block);
     return err;

@@ -57,6 +57,7 @@ static void check_message(struct cluster *c, struct cluster_node *n, const struc
         return;
     case RAFT_MSG_APPEND:
     case RAFT_MSG_HEARTBEAT:
+    case RAFT_MSG_TIMEOUT_NOW:
         if (hard->term != msg->term || hard->vote != n->id)
             fail(c, n, "leads a term that is not durable");
         return;

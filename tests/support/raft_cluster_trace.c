@@ -53,7 +53,11 @@ static void trace_vote(struct cluster *c, const struct raft_msg *m)
     if (m->type == RAFT_MSG_VOTE)
         cluster_trace(c, m->from, "%s term=%lu last=%lu.%lu%s to=n%lu",
                       m->vote.pre_vote ? "prevote" : "vote", LU(m->term), LU(m->vote.last.term),
-                      LU(m->vote.last.index), m->vote.leader_is_dead ? " dead" : "", LU(m->to));
+                      LU(m->vote.last.index),
+                      m->vote.leader_is_dead ? " dead"
+                      : m->vote.transfer     ? " transfer"
+                                             : "",
+                      LU(m->to));
     else
         cluster_trace(c, m->from, "%s%s term=%lu to=n%lu", m->vote_result.pre_vote ? "pre" : "",
                       m->vote_result.granted ? "grant" : "refuse", LU(m->term), LU(m->to));
@@ -97,6 +101,9 @@ void cluster_trace_message(struct cluster *c, const struct raft_msg *m)
         cluster_trace(c, m->from, "readindex-%s term=%lu index=%lu to=n%lu",
                       m->read_index_result.refused ? "refused" : "answer", LU(m->term),
                       LU(m->read_index_result.index), LU(m->to));
+        return;
+    case RAFT_MSG_TIMEOUT_NOW:
+        cluster_trace(c, m->from, "timeoutnow term=%lu to=n%lu", LU(m->term), LU(m->to));
         return;
     }
 }

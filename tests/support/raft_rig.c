@@ -62,7 +62,7 @@ void rig_open(struct rig *rig, const char *terms)
     rig->commit_seen = rig->start.flushed.index;
     rig_entries(entries, rig->start.flushed.index + 1, terms, 10);
     for (uint32_t i = 0; terms[i]; i++) {
-        err = raft_restore_entry(rig->raft, &entries[i]);
+        err = raft_restore_entry(rig->raft, &entries[i], NULL);
         ASSERT(err == RAFT_OK);
     }
     rig_entries_done(entries, terms);
@@ -150,7 +150,8 @@ enum raft_err rig_propose(struct rig *rig, enum raft_entry_type type, uint32_t s
     ASSERT(b);
     struct raft_entry e = { pos, type, slice_of(b->data, size_bytes), b };
     enum raft_err err =
-        rig_step(rig, (struct raft_event){ .type = RAFT_EV_PROPOSE, .propose = { &e, 1 } });
+        rig_step(rig, (struct raft_event){ .type = RAFT_EV_PROPOSE,
+                                           .propose = { .entries = &e, .entry_count = 1 } });
     block_unref(b);
     return err;
 }

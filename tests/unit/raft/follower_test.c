@@ -22,10 +22,11 @@ static const struct raft_msg_append_result *append_result(const struct rig *rig)
 static enum raft_err receive_vote(struct rig *rig, uint64_t from, uint64_t term, bool pre_vote,
                                   bool dead)
 {
-    return rig_receive(rig, (struct raft_msg){ .type = RAFT_MSG_VOTE,
-                                               .from = from,
-                                               .term = term,
-                                               .vote = { pre_vote, dead, { 0, 0 } } });
+    return rig_receive(
+        rig, (struct raft_msg){ .type = RAFT_MSG_VOTE,
+                                .from = from,
+                                .term = term,
+                                .vote = { .pre_vote = pre_vote, .leader_is_dead = dead } });
 }
 
 static enum raft_err receive_heartbeat(struct rig *rig, uint64_t from, uint64_t term)
@@ -119,8 +120,9 @@ Test(raft_follower, pre_votes)
     const struct raft_msg *m = rig_message(&rig, RAFT_MSG_VOTE_RESULT, 2);
     cr_assert(!m->vote_result.granted && m->vote_result.pre_vote, "its log is stale");
     cr_assert_eq(m->term, 6, "the asker's own term");
-    rig_receive(&rig, (struct raft_msg){
-                          .type = RAFT_MSG_VOTE, .term = 7, .vote = { true, false, { 2, 1 } } });
+    rig_receive(&rig, (struct raft_msg){ .type = RAFT_MSG_VOTE,
+                                         .term = 7,
+                                         .vote = { .pre_vote = true, .last = { 2, 1 } } });
     m = rig_message(&rig, RAFT_MSG_VOTE_RESULT, 2);
     cr_assert(m->vote_result.granted && m->term == 7);
     cr_assert_eq(raft_status(rig.raft).term, 2);

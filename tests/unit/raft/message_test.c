@@ -186,17 +186,19 @@ Test(raft_message, random_contents_break_nothing)
             uint64_t words[(sizeof msg - offsetof(struct raft_msg, append)) / 8];
             for (size_t w = 0; w < COUNT(words); w++)
                 words[w] = odd[prng_below(&p, COUNT(odd))];
-            msg.type = (enum raft_msg_type)(1 + prng_below(&p, 9));
+            msg.type = (enum raft_msg_type)(1 + prng_below(&p, 10));
             if (msg.type == RAFT_MSG_VOTE || msg.type == RAFT_MSG_VOTE_RESULT) {
-                msg.vote =
-                    (struct raft_msg_vote){ words[0] & 1, words[1] & 1, { words[2], words[3] } };
+                msg.vote = (struct raft_msg_vote){
+                    words[0] & 1, words[1] & 1, words[4] & 1, { words[2], words[3] }
+                };
             } else if (msg.type == RAFT_MSG_APPEND) {
                 msg.append.prev = (struct raft_pos){ words[0], words[1] };
                 msg.append.commit = words[2];
             } else if (msg.type == RAFT_MSG_APPEND_RESULT) {
-                msg.append_result = (struct raft_msg_append_result){
-                    words[0] & 1, words[1] & 1, words[2], words[3], { words[4], words[0] }, words[1]
-                };
+                msg.append_result =
+                    (struct raft_msg_append_result){ words[0] & 1, words[1] & 1,           words[2],
+                                                     words[3],     { words[4], words[0] }, words[1],
+                                                     words[5] };
             } else {
                 memcpy(&msg.append, words, sizeof words);
             }

@@ -148,7 +148,7 @@ Test(raft_open, restore_refuses_what_does_not_follow)
     for (size_t i = 0; i < COUNT(rows); i++) {
         struct block *b = block_new(8);
         struct raft_entry e = { rows[i].pos, RAFT_ENTRY_COMMAND, slice_of(b->data, 8), b };
-        cr_assert_eq(raft_restore_entry(rig.raft, &e), rows[i].err, "%s", rows[i].what);
+        cr_assert_eq(raft_restore_entry(rig.raft, &e, NULL), rows[i].err, "%s", rows[i].what);
         block_unref(b);
     }
     rig_close(&rig);
@@ -161,7 +161,7 @@ Test(raft_open, restore_refuses_more_than_the_window)
     rig_open(&rig, "1111111111111111");
     struct block *b = block_new(8);
     struct raft_entry e = { { 1, 17 }, RAFT_ENTRY_COMMAND, slice_of(b->data, 8), b };
-    cr_assert_eq(raft_restore_entry(rig.raft, &e), RAFT_E_FULL);
+    cr_assert_eq(raft_restore_entry(rig.raft, &e, NULL), RAFT_E_FULL);
     cr_assert_eq(b->refs, 1, "no reference is kept");
     block_unref(b);
     rig_close(&rig);

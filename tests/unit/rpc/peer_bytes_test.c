@@ -198,7 +198,8 @@ Test(peer_bytes, an_entry_that_fails_its_own_checksum, .init = pair_up, .fini = 
     struct peer_entries entries = peer_entries_new((struct raft_pos){ 3, 11 }, 3, 50);
     struct raft_msg msg = { .type = RAFT_MSG_APPEND,
                             .term = 3,
-                            .append = { { 3, 10 }, 0, entries.entries, 3 } };
+                            .append = {
+                                .prev = { 3, 10 }, .entries = entries.entries, .entry_count = 3 } };
     entries.block->data[entries.entries[0].bytes.size * 2 - 1] ^= 1; /* the second's last byte */
     struct peer_rig_raw raw;
     raw_up(&raw);

@@ -62,7 +62,10 @@ static void send_append(const struct peer_entries *entries)
                             .from = a->id,
                             .to = b->id,
                             .term = 3,
-                            .append = { { 2, 10 }, 9, entries->entries, entries->count } };
+                            .append = { .prev = { 2, 10 },
+                                        .commit = 9,
+                                        .entries = entries->entries,
+                                        .entry_count = entries->count } };
     peer_net_send_raft(a->net, &msg);
 }
 
@@ -143,7 +146,9 @@ Test(peer_link, at_the_cap_the_oldest_append_goes, .init = pair_up, .fini = rig_
         struct raft_msg msg = { .type = RAFT_MSG_APPEND,
                                 .to = b->id,
                                 .term = term,
-                                .append = { { 1, 10 }, 0, entries.entries, entries.count } };
+                                .append = { .prev = { 1, 10 },
+                                            .entries = entries.entries,
+                                            .entry_count = entries.count } };
         peer_net_send_raft(a->net, &msg);
         if (term == 1)
             peer_net_send_raft(a->net, &heartbeat);
