@@ -51,6 +51,7 @@ UNIT_C  := $(wildcard tests/unit/*/*_test.c)
 UNIT    := $(UNIT_C:tests/unit/%.c=$(B)/tests/unit/%)
 SUPPORT_C := $(wildcard tests/support/*.c)
 SUPPORT_O := $(SUPPORT_C:%.c=$(B)/obj/%.o)
+SUPPORT_SIM_O := $(B)/obj/tests/support/fake_disk.o
 
 .SECONDARY:
 .DELETE_ON_ERROR:
@@ -118,6 +119,12 @@ $(B)/tests/unit/tools/%_test: $(B)/obj/tests/unit/tools/%_test.o $(SUPPORT_O) \
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lcriterion
 
+# The simulator. LMDB's commits go through tests/sim/disk.c, which knows who has crashed.
+SIM_C   := $(wildcard tests/sim/*.c)
+SIM_O   := $(SIM_C:%.c=$(B)/obj/%.o)
+$(B)/holdfast-sim: $(SIM_O) $(SUPPORT_SIM_O) $(LIB)
+	$(Q)$(CC) $(LDFLAGS) -Wl,--wrap=mdb_txn_commit -o $@ $^ $(LDLIBS)
+
 # What the end-to-end tests load the nodes with.
 $(B)/tests/e2e/writers: $(B)/obj/tests/e2e/writers.o $(CLIENT_O) $(LIB)
 	@mkdir -p $(@D)
@@ -182,4 +189,4 @@ clean:
 
 -include $(LIB_O:.o=.d) $(CTL_O:.o=.d) $(DEMO_O:.o=.d) $(CLIENT_O:.o=.d) $(SUPPORT_O:.o=.d) \
 	$(UNIT_C:%.c=$(B)/obj/%.d) $(B)/obj/server/main.d \
-	$(B)/obj/tests/e2e/writers.d
+	$(B)/obj/tests/e2e/writers.d $(SIM_O:.o=.d)

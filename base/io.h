@@ -107,7 +107,8 @@ struct io_ops {
                       struct io_ref *ret_ref);
     int (*file_sync)(struct io *io, int fd, io_done_fn *fn, void *owner, struct io_ref *ret_ref);
 
-    /* Blocking, so only before the loop runs or inside a job. dir_fd and names as openat's.
+    /* Blocking, so only before the loop runs or inside a job. dir_fd and names as openat's:
+     * AT_FDCWD with a path is where a data directory begins.
      * file_read returns the number of bytes, short at the end of the file alone. */
     int (*file_open)(struct io *io, int dir_fd, const char *name, enum io_open_flags flags);
     void (*file_close)(struct io *io, int fd);
@@ -117,6 +118,9 @@ struct io_ops {
     int (*file_sync_now)(struct io *io, int fd);
     int (*file_rename)(struct io *io, int dir_fd, const char *from, const char *to);
     int (*file_remove)(struct io *io, int dir_fd, const char *name);
+    /* Takes the file, made when missing, for this process alone: until its fd is closed, or the
+     * process ends however it may. -EWOULDBLOCK: another one has it. */
+    int (*file_lock)(struct io *io, int dir_fd, const char *name);
     int (*dir_open)(struct io *io, int dir_fd, const char *name, enum io_open_flags flags);
     int (*dir_sync)(struct io *io, int dir_fd);
 

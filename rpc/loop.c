@@ -98,6 +98,7 @@ static const struct io_ops loop_ops = {
     .file_sync_now = loop_file_sync_now,
     .file_rename = loop_file_rename,
     .file_remove = loop_file_remove,
+    .file_lock = loop_file_lock,
     .dir_open = loop_dir_open,
     .dir_sync = loop_dir_sync,
     .offload = loop_jobs_offload,

@@ -1,5 +1,6 @@
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -99,6 +100,17 @@ int loop_file_remove(struct io *io, int dir_fd, const char *name)
 {
     (void)io;
     return unlinkat(dir_fd, name, 0) < 0 ? -errno : 0;
+}
+
+int loop_file_lock(struct io *io, int dir_fd, const char *name)
+{
+    (void)io;
+    int fd = open_again(dir_fd, name, O_RDWR | O_CREAT);
+    if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) == 0)
+        return fd;
+    int err = -errno;
+    close(fd);
+    return err;
 }
 
 int loop_dir_open(struct io *io, int dir_fd, const char *name, enum io_open_flags flags)

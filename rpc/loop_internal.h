@@ -219,6 +219,7 @@ int loop_file_write_now(struct io *io, int fd, struct slice bytes, uint64_t offs
 int loop_file_sync_now(struct io *io, int fd);
 int loop_file_rename(struct io *io, int dir_fd, const char *from, const char *to);
 int loop_file_remove(struct io *io, int dir_fd, const char *name);
+int loop_file_lock(struct io *io, int dir_fd, const char *name);
 int loop_dir_open(struct io *io, int dir_fd, const char *name, enum io_open_flags flags);
 int loop_dir_sync(struct io *io, int dir_fd);
 

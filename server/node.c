@@ -22,6 +22,11 @@ void node_fail_store(struct node *node, enum kv_err err)
               "the store cannot be read", kv_strerror(err));
 }
 
+void node_halt(struct node *node)
+{
+    node->has_failed = true;
+}
+
 void node_want_turn(struct node *node)
 {
     if (!io_timer_set(node->io, &node->turn_timer, io_now_ms(node->io)))
@@ -194,22 +199,31 @@ static void on_peers_closed(void *owner)
     on_part_closed(node);
 }
 
+/* A node whose start failed may lack any part. */
 static bool is_quiet(const struct node *node)
 {
-    return !journal_is_writing(node->journal) && !node_jobs_are_running(node);
+    bool is_writing = node->journal && journal_is_writing(node->journal);
+    return !is_writing && !node_jobs_are_running(node);
+}
+
+static bool is_read(const struct node *node)
+{
+    return node->kv && kv_views_open(node->kv) > 0;
 }
 
 /* Jobs and the journal's write come back through the loop: it looks again a little later. */
 static void close_when_quiet(void *owner)
 {
     struct node *node = owner;
-    if (journal_usage(node->journal).is_stuck)
+    if (!node->has_failed && journal_usage(node->journal).is_stuck)
         node_fail(node, EXIT_CODE_NO_SPACE, "the journal cannot grow", "no room on the disk");
-    if (is_quiet(node))
+    if (node->has_failed && node->journal)
+        journal_stop(node->journal);
+    if (!node->has_failed && is_quiet(node))
         node_flush_last(node);
     /* 1. a long read runs as a job; 2. its call's time is over, and the last connection closes;
      * 3. this node closes. The job still reads the store, which has to stay. */
-    if (is_quiet(node) && kv_views_open(node->kv) == 0)
+    if (is_quiet(node) && !is_read(node))
         journal_close(node->journal, on_journal_closed, node);
     else if (!io_timer_set(node->io, &node->turn_timer, io_now_ms(node->io) + CLOSE_POLL_MS))
         node_fail(node, EXIT_CODE_FAILURE, "a timer cannot be set", "out of memory");
@@ -229,7 +243,10 @@ void node_close(struct node *node, void (*fn)(void *owner), void *owner)
     /* Peers first: their dials are refused from now on, so that they elect another leader while
      * this node still flushes. */
     node->closing_parts = 2;
-    peer_net_close(node->peers, on_peers_closed, node);
+    if (node->peers)
+        peer_net_close(node->peers, on_peers_closed, node);
+    else
+        on_part_closed(node);
     timer_init(&node->turn_timer, close_when_quiet, node);
     node_want_turn(node);
 }

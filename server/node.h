@@ -23,7 +23,8 @@ struct node;
 
 struct node_options {
     struct io *io;
-    const char *data_dir; /* made when missing */
+    const char *data_dir;   /* made when missing */
+    const char *store_path; /* of the store's directory, made when missing */
     const char *name;
     const char *server_version;
     const struct membership *initial; /* the cluster that --initial-cluster describes */
@@ -39,6 +40,8 @@ struct node_options {
     bool pre_vote;
     uint32_t request_bytes_max;
     uint32_t requests_max;       /* writes, and reads, that wait at a time */
+    uint32_t window_entries_max; /* of the log in memory, a power of two, from 8192 on; twice what
+                                    one flush takes */
     uint64_t memtable_bytes_max; /* at which it is flushed */
     uint64_t log_keep_entries;   /* of the log kept behind what members need */
     uint64_t journal_segment_bytes;
@@ -53,13 +56,18 @@ struct node_options {
 enum { NODE_DETAIL_BYTES = 512 };
 
 /* Blocking: recovers, then dials the peers. EXIT_CODE_OK, or why it cannot start, with one line
- * for the operator in detail. */
+ * for the operator in detail. A node that cannot start may be half there: then node_close ends it
+ * like one that has failed, and *ret_node is NULL where nothing is left to close. */
 enum exit_code node_open(struct node **ret_node, const struct node_options *options,
                          char detail[NODE_DETAIL_BYTES]) __attribute__((warn_unused_result));
 
 void node_turn_end(struct node *node);
 
-/* `fn` runs when nothing is in flight any more; the node is gone then. */
+/* Nothing leaves it any more, as after on_fatal: for an owner whose process is as good as dead. */
+void node_halt(struct node *node);
+
+/* `fn` runs when nothing is in flight any more; the node is gone then. One that has failed flushes
+ * and writes nothing. */
 void node_close(struct node *node, void (*fn)(void *owner), void *owner);
 
 /* ---- for services ---- */

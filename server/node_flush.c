@@ -8,9 +8,8 @@
 #include "server/node_internal.h"
 
 enum {
-    UNFLUSHED_ENTRIES_MAX = 1 << 16, /* half of Raft's window */
-    UNFLUSHED_BYTES_MAX = 64 << 20,  /* a third of it; commands may weigh more than their effects */
-    COMPACT_ROWS_MAX = 10000,        /* of one flush: a fraction of a second of the writer */
+    UNFLUSHED_BYTES_MAX = 64 << 20, /* a third of it; commands may weigh more than their effects */
+    COMPACT_ROWS_MAX = 10000,       /* of one flush: a fraction of a second of the writer */
     FETCH_ENTRIES_MAX = 4096,
     MEMBERSHIP_ENCODED_BYTES_MAX = 1 << 20,
 };
@@ -21,7 +20,8 @@ static bool memory_is_due(const struct node *node, uint64_t unflushed)
         return false;
     struct journal_usage usage = journal_usage(node->journal);
     return kv_active_bytes(node->kv) >= node->options.memtable_bytes_max ||
-           unflushed >= UNFLUSHED_ENTRIES_MAX || node->unflushed_bytes >= UNFLUSHED_BYTES_MAX ||
+           unflushed >= node->options.window_entries_max / 2 ||
+           node->unflushed_bytes >= UNFLUSHED_BYTES_MAX ||
            usage.segments_in_use * 2 > node->options.journal_segment_count_max ||
            usage.room_bytes < node->options.journal_segment_bytes * 2;
 }

@@ -14,8 +14,9 @@ enum {
     NODE_HASHES = 1024,        /* state hashes of the newest entries, a power of two */
     NODE_APPLY_SLICE_US = 500, /* of applying in one turn (I10) */
     NODE_BATCH_BYTES_MAX = 4 << 20,
-    NODE_BATCH_ENTRIES_MAX = 4096,
+    NODE_BATCH_ENTRIES_MAX = 4096, /* half a window at most, or it might never fit */
     NODE_REWRITE_ENTRIES_MAX = 1 << 16,
+    NODE_WINDOW_ENTRIES_MIN = 2 * NODE_BATCH_ENTRIES_MAX,
     NODE_FORWARD_RETRY_MS = 10, /* after the leader would not take one */
 };
 

@@ -5,17 +5,12 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/assert.h"
 #include "base/log.h"
 #include "server/node_internal.h"
 
-enum {
-    PATH_BYTES_MAX = 4096,
-    ENTRY_OVERHEAD_BYTES = 64 << 10, /* envelope, user and command around a request */
-};
+enum { ENTRY_OVERHEAD_BYTES = 64 << 10 }; /* envelope, user and command around a request */
 
 static enum exit_code detail_set(char *detail, enum exit_code code, const char *what,
                                  const char *path, const char *why)
@@ -29,14 +24,12 @@ static enum exit_code detail_set(char *detail, enum exit_code code, const char *
 static enum exit_code open_directory(struct node *node, char *detail)
 {
     const char *path = node->options.data_dir;
-    if (mkdir(path, 0700) != 0 && errno != EEXIST)
-        return detail_set(detail, errno == ENOSPC ? EXIT_CODE_NO_SPACE : EXIT_CODE_IO,
-                          "cannot make the data directory", path, strerror(errno));
-    node->dir_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    struct io *io = node->io;
+    node->dir_fd = io->ops->dir_open(io, AT_FDCWD, path, IO_OPEN_CREATE);
     if (node->dir_fd < 0)
-        return detail_set(detail, EXIT_CODE_IO, "cannot open the data directory", path,
-                          strerror(errno));
-    enum identity_err err = identity_lock(node->dir_fd, &node->lock_fd);
+        return detail_set(detail, node->dir_fd == -ENOSPC ? EXIT_CODE_NO_SPACE : EXIT_CODE_IO,
+                          "cannot make or open the data directory", path, strerror(-node->dir_fd));
+    enum identity_err err = identity_lock(io, node->dir_fd, &node->lock_fd);
     if (err == IDENTITY_E_LOCKED)
         return detail_set(detail, EXIT_CODE_LOCKED_DATA, "the data directory", path,
                           "is in use by another process; stop it, or choose another --data-dir");
@@ -136,10 +129,7 @@ static enum exit_code exit_code_of_store(enum store_err err)
 
 static enum exit_code open_store(struct node *node, struct store_state *state, char *detail)
 {
-    char path[PATH_BYTES_MAX];
-    int n = snprintf(path, sizeof path, "%s/store", node->options.data_dir);
-    if (n < 0 || (size_t)n >= sizeof path)
-        return detail_set(detail, EXIT_CODE_USAGE, "the path of --data-dir", "", "is too long");
+    const char *path = node->options.store_path;
     struct store_options options = {
         .io = node->io,
         .path = path,
@@ -320,14 +310,16 @@ enum exit_code node_open(struct node **ret_node, const struct node_options *opti
                          char detail[NODE_DETAIL_BYTES])
 {
     struct node *node = node_new(options);
+    *ret_node = node;
     if (!node)
         return detail_set(detail, EXIT_CODE_FAILURE, "cannot start", "", "out of memory");
     enum exit_code code = node_start(node, detail);
-    if (code != EXIT_CODE_OK)
-        return code; /* the process ends with it; half-open parts go with the process */
+    if (code != EXIT_CODE_OK) {
+        node_halt(node);
+        return code;
+    }
     struct raft_event tick = { .type = RAFT_EV_TICK };
     node_step(node, &tick);
-    *ret_node = node;
     return EXIT_CODE_OK;
 }
 
@@ -347,8 +339,8 @@ void node_free(struct node *node)
     io_timer_cancel(node->io, &node->turn_timer);
     io_timer_cancel(node->io, &node->start_timer);
     if (node->lock_fd >= 0)
-        close(node->lock_fd);
+        node->io->ops->file_close(node->io, node->lock_fd);
     if (node->dir_fd >= 0)
-        close(node->dir_fd);
+        node->io->ops->file_close(node->io, node->dir_fd);
     free(node);
 }

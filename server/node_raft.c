@@ -8,7 +8,6 @@
 #include "server/node_internal.h"
 
 enum {
-    WINDOW_ENTRIES_MAX = 1 << 17,
     WINDOW_BYTES_KEEP = 4 << 20,
     APPEND_BYTES_MAX = 1 << 20,
     APPENDS_INFLIGHT_MAX = 64,
@@ -34,7 +33,7 @@ static struct raft_options raft_options_of(const struct node *node)
         .seed = node->io->ops->random(node->io),
         .election_timeout_ms = node->options.election_timeout_ms,
         .heartbeat_ms = node->options.heartbeat_ms,
-        .window_entries_max = WINDOW_ENTRIES_MAX,
+        .window_entries_max = node->options.window_entries_max,
         .window_bytes_max = WINDOW_BYTES_MAX + 4 * uncommitted,
         .window_bytes_keep = WINDOW_BYTES_KEEP,
         .uncommitted_bytes_max = uncommitted,

@@ -1,10 +1,7 @@
 #include "storage/identity.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
-#include <sys/file.h>
-#include <unistd.h>
 
 #include "base/assert.h"
 #include "base/bytes.h"
@@ -53,18 +50,13 @@ static uint64_t sum_of(const uint8_t *bytes, size_t size)
 
 /* ---- lock ---- */
 
-enum identity_err identity_lock(int dir_fd, int *ret_lock_fd)
+enum identity_err identity_lock(struct io *io, int dir_fd, int *ret_lock_fd)
 {
-    int fd = openat(dir_fd, "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    int fd = io->ops->file_lock(io, dir_fd, "lock");
     if (fd < 0)
-        return err_of(-errno);
-    if (flock(fd, LOCK_EX | LOCK_NB) == 0) {
-        *ret_lock_fd = fd;
-        return IDENTITY_OK;
-    }
-    enum identity_err err = errno == EWOULDBLOCK ? IDENTITY_E_LOCKED : IDENTITY_E_IO;
-    IGNORE(close(fd), "nothing was written");
-    return err;
+        return fd == -EWOULDBLOCK ? IDENTITY_E_LOCKED : err_of(fd);
+    *ret_lock_fd = fd;
+    return IDENTITY_OK;
 }
 
 /* ---- load ---- */

@@ -39,8 +39,10 @@ struct identity {
     size_t formation_bytes;
 };
 
-/* Takes the lock file in the directory for the life of the process; IDENTITY_E_LOCKED otherwise. */
-enum identity_err identity_lock(int dir_fd, int *ret_lock_fd) __attribute__((warn_unused_result));
+/* Takes the lock file in the directory until ret_lock_fd is closed; IDENTITY_E_LOCKED when another
+ * process has it. */
+enum identity_err identity_lock(struct io *io, int dir_fd, int *ret_lock_fd)
+    __attribute__((warn_unused_result));
 
 enum identity_err identity_load(struct io *io, int dir_fd, struct identity *ret_identity)
     __attribute__((warn_unused_result));

@@ -158,6 +158,12 @@ void journal_write_resume(struct journal *j)
     }
 }
 
+void journal_stop(struct journal *j)
+{
+    journal_fail(j);
+    journal_write_resume(j);
+}
+
 enum journal_err journal_write(struct journal *j, const struct journal_batch *batch,
                                journal_done_fn *fn, void *owner)
 {

@@ -154,6 +154,9 @@ struct journal_usage {
 };
 struct journal_usage journal_usage(const struct journal *j);
 
+/* From now on every write fails with JOURNAL_E_IO; one that waits for a segment does so now. */
+void journal_stop(struct journal *j);
+
 /* Ends jobs and closes the files; no write is in flight. `fn` runs when it is gone (a segment may
  * be being made); it may run inside the call. NULL is fine: then fn runs at once. */
 void journal_close(struct journal *j, void (*fn)(void *owner), void *owner);

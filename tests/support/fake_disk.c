@@ -1,6 +1,7 @@
 #include "tests/support/fake_disk.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 
 #include "base/assert.h"
@@ -39,6 +40,7 @@ struct fake_file {
 struct fake_fd {
     struct fake_file *file; /* NULL: closed or stale */
     bool direct;
+    bool locked; /* its file is this descriptor's alone */
 };
 
 struct fake_disk {
@@ -119,6 +121,8 @@ static struct fake_fd *fd_find(struct fake_disk *d, int fd)
 
 static struct fake_file *dir_find(struct fake_disk *d, int dir_fd)
 {
+    if (dir_fd == AT_FDCWD)
+        return d->root;
     struct fake_fd *f = fd_find(d, dir_fd);
     return f && f->file->is_dir ? f->file : NULL;
 }
@@ -191,6 +195,22 @@ static int open_any(struct fake_disk *d, int dir_fd, const char *name, bool crea
 int fake_disk_open(struct fake_disk *d, int dir_fd, const char *name, bool create, bool direct)
 {
     return open_any(d, dir_fd, name, create, false, direct);
+}
+
+int fake_disk_lock(struct fake_disk *d, int dir_fd, const char *name)
+{
+    int fd = fake_disk_open(d, dir_fd, name, true, false);
+    struct fake_fd *f = fd_find(d, fd);
+    if (!f)
+        return fd;
+    for (size_t i = 0; i < d->fd_count; i++) {
+        if (d->fds[i].file == f->file && d->fds[i].locked) {
+            fake_disk_close(d, fd);
+            return -EWOULDBLOCK;
+        }
+    }
+    f->locked = true;
+    return fd;
 }
 
 int fake_disk_open_dir(struct fake_disk *d, int dir_fd, const char *name, bool create)

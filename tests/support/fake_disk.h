@@ -27,9 +27,12 @@ struct fake_disk;
 struct fake_disk *fake_disk_new(void);
 void fake_disk_free(struct fake_disk *d);
 
-/* Descriptors are never given twice; a crash makes all of them stale (-EIO). */
+/* Descriptors are never given twice; a crash makes all of them stale (-EIO). AT_FDCWD
+ * as dir_fd is the root. */
 int fake_disk_root(struct fake_disk *d);
 int fake_disk_open(struct fake_disk *d, int dir_fd, const char *name, bool create, bool direct);
+/* -EWOULDBLOCK while another descriptor has it; see io.h. */
+int fake_disk_lock(struct fake_disk *d, int dir_fd, const char *name);
 int fake_disk_open_dir(struct fake_disk *d, int dir_fd, const char *name, bool create);
 void fake_disk_close(struct fake_disk *d, int fd);
 size_t fake_disk_open_count(const struct fake_disk *d);

@@ -386,6 +386,13 @@ static int fake_file_remove(struct io *io, int dir_fd, const char *name)
     return err != 0 ? err : fake_disk_remove(f->disk, dir_fd, name);
 }
 
+static int fake_file_lock(struct io *io, int dir_fd, const char *name)
+{
+    struct fake_io *f = fake(io);
+    int err = call_begin(f, FAKE_IO_NAME);
+    return err != 0 ? err : fake_disk_lock(f->disk, dir_fd, name);
+}
+
 static int fake_dir_open(struct io *io, int dir_fd, const char *name, enum io_open_flags flags)
 {
     struct fake_io *f = fake(io);
@@ -465,6 +472,7 @@ static const struct io_ops fake_ops = {
     .file_sync_now = fake_file_sync_now,
     .file_rename = fake_file_rename,
     .file_remove = fake_file_remove,
+    .file_lock = fake_file_lock,
     .dir_open = fake_dir_open,
     .dir_sync = fake_dir_sync,
     .offload = fake_offload,

@@ -130,6 +130,12 @@ static int file_remove(struct io *io, int dir_fd, const char *name)
     return -ENOSYS;
 }
 
+static int file_lock(struct io *io, int dir_fd, const char *name)
+{
+    (void)io, (void)dir_fd, (void)name;
+    return -ENOSYS;
+}
+
 static void cancel(struct io *io, struct io_ref ref)
 {
     (void)io, (void)ref;
@@ -159,6 +165,7 @@ static const struct io_ops ops = {
     .file_sync_now = fd_sync_none,
     .file_rename = file_rename,
     .file_remove = file_remove,
+    .file_lock = file_lock,
     .dir_open = open_none,
     .dir_sync = fd_sync_none,
     .offload = offload,

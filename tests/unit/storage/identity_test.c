@@ -148,18 +148,19 @@ Test(identity, says_what_failed)
 
 Test(identity, one_process_holds_the_lock)
 {
-    char path[] = "/tmp/holdfast-identity-XXXXXX";
-    cr_assert_not_null(mkdtemp(path));
-    int dir_fd = open(path, O_RDONLY | O_DIRECTORY);
+    struct fake_io *fake = fake_io_new(1);
+    struct io *io = fake_io_io(fake);
+    int dir_fd = fake_io_root(fake);
     int first = -1;
     int second = -1;
-    cr_assert_eq(identity_lock(dir_fd, &first), IDENTITY_OK);
-    cr_assert_eq(identity_lock(dir_fd, &second), IDENTITY_E_LOCKED);
+    cr_assert_eq(identity_lock(io, dir_fd, &first), IDENTITY_OK);
+    cr_assert_eq(identity_lock(io, dir_fd, &second), IDENTITY_E_LOCKED);
     cr_assert_eq(second, -1);
-    close(first);
-    cr_assert_eq(identity_lock(dir_fd, &second), IDENTITY_OK);
-    close(second);
-    unlinkat(dir_fd, "lock", 0);
-    close(dir_fd);
-    rmdir(path);
+    io->ops->file_close(io, first);
+    cr_assert_eq(identity_lock(io, dir_fd, &second), IDENTITY_OK);
+    /* A process that dies lets go of it. */
+    fake_io_crash(fake, FAKE_CRASH_PROCESS);
+    fake_io_reboot(fake);
+    cr_assert_eq(identity_lock(io, fake_io_root(fake), &first), IDENTITY_OK);
+    fake_io_free(fake);
 }

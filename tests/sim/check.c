@@ -1,0 +1,234 @@
+#include "tests/sim/check.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "base/assert.h"
+#include "base/checksum.h"
+#include "base/map.h"
+#include "server/node_internal.h"
+#include "tests/sim/host.h"
+
+enum {
+    TERMS_MAX = 1 << 20,
+    COMPLETENESS_ENTRIES = 256,
+    TURNS_BETWEEN_WALKS = 256, /* raft_check_invariants walks the whole window */
+};
+
+/* One index of the log that everybody shares. */
+struct applied {
+    uint64_t term;
+    uint64_t sum;  /* of the entry's bytes */
+    uint64_t hash; /* the state after it; 0: nobody's was seen */
+};
+
+struct node_view {
+    bool is_known;
+    enum raft_role role;
+    uint64_t term;
+    uint64_t commit;
+    uint64_t applied;
+    int64_t revision;
+    uint32_t turns;
+};
+
+struct sim_check {
+    struct sim *sim;
+    struct map leaders; /* term -> host index + 1 */
+    struct applied *log;
+    uint64_t log_count;
+    uint64_t log_capacity;
+    struct node_view nodes[SIM_NODES_MAX];
+};
+
+struct sim_check *sim_check_new(struct sim *sim)
+{
+    struct sim_check *check = calloc(1, sizeof *check);
+    ASSERT(check);
+    check->sim = sim;
+    map_init(&check->leaders, TERMS_MAX);
+    return check;
+}
+
+void sim_check_free(struct sim_check *check)
+{
+    map_done(&check->leaders);
+    free(check->log);
+    free(check);
+}
+
+void sim_check_on_start(struct sim_host *h)
+{
+    h->sim->check->nodes[h->index] = (struct node_view){ 0 };
+}
+
+void sim_check_on_end(struct sim_host *h)
+{
+    h->sim->check->nodes[h->index] = (struct node_view){ 0 };
+}
+
+uint64_t sim_check_applied(const struct sim *sim)
+{
+    return sim->check->log_count;
+}
+
+/* ---- one leader a term, who has everything ---- */
+
+static void check_completeness(struct sim_host *h, const struct node *node)
+{
+    const struct sim_check *check = h->sim->check;
+    uint64_t index = check->log_count;
+    uint64_t stop = index > COMPLETENESS_ENTRIES ? index - COMPLETENESS_ENTRIES : 0;
+    uint64_t last = raft_last_pos(node->raft).index;
+    if (last < index) {
+        sim_fail(h->sim,
+                 "leader completeness: %s leads term %" PRIu64 " with a log up to %" PRIu64
+                 ", but %" PRIu64 " was applied",
+                 h->name, node->status.term, last, index);
+        return;
+    }
+    for (; index > stop; index--) {
+        uint64_t term = raft_term_at(node->raft, index);
+        if (term != 0 && term != check->log[index - 1].term)
+            sim_fail(h->sim,
+                     "leader completeness: %s leads term %" PRIu64 " with term %" PRIu64
+                     " at %" PRIu64 ", applied was term %" PRIu64,
+                     h->name, node->status.term, term, index, check->log[index - 1].term);
+    }
+}
+
+static void check_leader(struct sim_host *h, const struct node *node)
+{
+    struct sim_check *check = h->sim->check;
+    uint64_t term = node->status.term;
+    uintptr_t known = (uintptr_t)map_get(&check->leaders, term);
+    if (known == 0) {
+        ASSERT(map_put(&check->leaders, term, (void *)((uintptr_t)h->index + 1)));
+        check_completeness(h, node);
+    } else if (known != h->index + 1) {
+        sim_fail(h->sim, "election safety: %s and %s both lead term %" PRIu64, h->name,
+                 h->sim->hosts[known - 1].name, term);
+    }
+}
+
+/* ---- the same entries, the same state ---- */
+
+static struct applied *log_at(struct sim_check *check, uint64_t index)
+{
+    if (index > check->log_capacity) {
+        check->log_capacity = check->log_capacity ? 2 * check->log_capacity : 4096;
+        check->log = realloc(check->log, check->log_capacity * sizeof *check->log);
+        ASSERT(check->log);
+    }
+    return &check->log[index - 1];
+}
+
+static void check_state(struct sim_host *h, uint64_t index, uint64_t hash)
+{
+    struct sim_check *check = h->sim->check;
+    if (index == 0 || index > check->log_count)
+        return;
+    struct applied *known = log_at(check, index);
+    if (known->hash == 0)
+        known->hash = hash;
+    else if (known->hash != hash)
+        sim_fail(h->sim, "state machines differ: %s at %" PRIu64, h->name, index);
+}
+
+static void check_entry(struct sim_host *h, const struct node *node, uint64_t index)
+{
+    struct sim_check *check = h->sim->check;
+    const struct raft_entry *entry = raft_entry_at(node->raft, index);
+    if (!entry) {
+        sim_fail(h->sim, "%s has applied %" PRIu64 ", which left its memory at once", h->name,
+                 index);
+        return;
+    }
+    uint64_t sum = checksum(entry->bytes, 0);
+    if (index <= check->log_count) {
+        const struct applied *known = log_at(check, index);
+        if (known->term != entry->pos.term || known->sum != sum)
+            sim_fail(h->sim,
+                     "%s applied another entry at %" PRIu64 ": term %" PRIu64
+                     ", it was term %" PRIu64,
+                     h->name, index, entry->pos.term, known->term);
+    } else if (index == check->log_count + 1) {
+        check->log_count++;
+        *log_at(check, index) = (struct applied){ .term = entry->pos.term, .sum = sum };
+    } else {
+        sim_fail(h->sim, "%s applied %" PRIu64 " where nobody had applied %" PRIu64, h->name, index,
+                 check->log_count + 1);
+        return;
+    }
+    struct raft_state_hash seen = node->hashes[index % NODE_HASHES];
+    if (seen.index == index)
+        check_state(h, index, seen.hash);
+}
+
+static void check_progress(struct sim_host *h, const struct node *node, struct node_view *v)
+{
+    const struct machine_state *state = machine_state(node->machine);
+    uint64_t commit = raft_commit_index(node->raft);
+    if (!v->is_known) {
+        v->applied = store_published(node->store)->applied.index;
+        if (v->applied > h->sim->check->log_count)
+            sim_fail(h->sim, "%s starts with %" PRIu64 ", which nobody had applied", h->name,
+                     v->applied);
+        check_state(h, v->applied, store_published(node->store)->state_hash);
+    } else if (commit < v->commit || state->applied.index < v->applied ||
+               state->revision < v->revision || node->status.term < v->term) {
+        sim_fail(h->sim,
+                 "%s falls back: term %" PRIu64 " commit %" PRIu64 " applied %" PRIu64
+                 " revision %" PRId64,
+                 h->name, node->status.term, commit, state->applied.index, state->revision);
+    }
+    for (uint64_t i = v->applied + 1; i <= state->applied.index && !h->sim->has_failed; i++)
+        check_entry(h, node, i);
+    if (!node->apply_is_sliced)
+        check_state(h, state->applied.index, state->state_hash);
+    if (state->applied.index > commit)
+        sim_fail(h->sim, "%s has applied %" PRIu64 " of %" PRIu64 " committed", h->name,
+                 state->applied.index, commit);
+    v->commit = commit;
+    v->applied = state->applied.index;
+    v->revision = state->revision;
+}
+
+void sim_check_turn(struct sim_host *h)
+{
+    struct node *node = h->is_node ? sim_host_node(h) : NULL;
+    if (!node || node->closing_parts > 0)
+        return;
+    struct node_view *v = &h->sim->check->nodes[h->index];
+    if (node->status.role == RAFT_LEADER)
+        check_leader(h, node);
+    bool is_news = !v->is_known || v->role != node->status.role || v->term != node->status.term;
+    check_progress(h, node, v);
+    v->role = node->status.role;
+    v->term = node->status.term;
+    v->is_known = true;
+    if (is_news)
+        sim_trace_line(h->sim, "%s: term %" PRIu64 " leader %" PRIx64, h->name, v->term,
+                       node->status.leader);
+    if (node->is_corrupt)
+        sim_fail(h->sim, "%s finds its state different from another's", h->name);
+    if (++v->turns % TURNS_BETWEEN_WALKS == 0)
+        raft_check_invariants(node->raft);
+}
+
+bool sim_check_has_converged(const struct sim *sim)
+{
+    uint64_t leader = 0;
+    uint64_t applied = 0;
+    for (uint32_t i = 0; i < sim->options.node_count; i++) {
+        const struct node *node = sim_host_node(&sim->hosts[i]);
+        if (!node || node->closing_parts > 0 || !node->is_serving)
+            return false;
+        uint64_t index = machine_state(node->machine)->applied.index;
+        if (i > 0 && (index != applied || node->status.leader != leader))
+            return false;
+        leader = node->status.leader;
+        applied = index;
+    }
+    return leader != 0 && applied == sim->check->log_count;
+}
