@@ -56,6 +56,11 @@ const struct machine_state *machine_state(const struct machine *m)
     return &m->state;
 }
 
+uint64_t machine_membership_changes(const struct machine *m)
+{
+    return m->membership_changes;
+}
+
 enum kv_err machine_batch_begin(struct machine *m)
 {
     ASSERT(!m->view);
@@ -165,6 +170,7 @@ static enum membership_err record_incarnation(struct machine *m,
     struct membership_member member = *known;
     member.has_incarnation = true;
     memcpy(member.incarnation, incarnation.data, MEMBERSHIP_INCARNATION_BYTES);
+    m->membership_changes++;
     return membership_put(m->membership, &member);
 }
 
@@ -184,6 +190,7 @@ static enum machine_err apply_member_attributes(struct machine *m,
     member.client.count = (uint32_t)r->n_client_urls;
     for (size_t i = 0; i < r->n_client_urls; i++)
         member.client.urls[i] = r->client_urls[i];
+    m->membership_changes++;
     enum membership_err err = membership_put(m->membership, &member);
     return err == MEMBERSHIP_E_NOMEM ? MACHINE_E_NOMEM : MACHINE_OK;
 }
@@ -237,6 +244,7 @@ static enum machine_err apply_config(struct machine *m, uint64_t index, struct s
         return MACHINE_E_NOMEM;
     if (err != MEMBERSHIP_OK)
         return MACHINE_E_UNKNOWN;
+    m->membership_changes++;
     m->state.state_hash = checksum(payload, m->state.state_hash);
     return MACHINE_OK;
 }

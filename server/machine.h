@@ -72,6 +72,9 @@ void machine_close(struct machine *m); /* NULL is fine */
 
 const struct machine_state *machine_state(const struct machine *m);
 
+/* How often the membership has changed since open. */
+uint64_t machine_membership_changes(const struct machine *m);
+
 /* Around one or more machine_apply: pins what reading needs. A freeze of the memtable falls
  * between batches. KV_E_BUSY: too many readers, again later. */
 enum kv_err machine_batch_begin(struct machine *m) __attribute__((warn_unused_result));

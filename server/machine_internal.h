@@ -20,6 +20,7 @@ struct machine {
     struct kv *kv;
     struct kv_view *view; /* of the batch; NULL between batches */
     struct membership *membership;
+    uint64_t membership_changes;
     struct machine_state state;
     struct arena scratch; /* of the entry being applied */
     struct machine_delete slice;

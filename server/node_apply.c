@@ -80,6 +80,9 @@ static enum machine_err apply_one(struct node *node, uint64_t index)
     if (err != MACHINE_OK)
         return err;
     node->unflushed_bytes += entry->bytes.size;
+    node_change_on_applied(node, header.pos, header.type == RAFT_ENTRY_CONFIG);
+    if (machine_membership_changes(node->machine) != node->membership_changes)
+        node_members_on_applied(node);
     const struct machine_state *state = machine_state(node->machine);
     remember_hash(node, (struct raft_state_hash){ index, state->state_hash });
     if (request)

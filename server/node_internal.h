@@ -17,8 +17,12 @@ enum {
     NODE_BATCH_ENTRIES_MAX = 4096, /* half a window at most, or it might never fit */
     NODE_REWRITE_ENTRIES_MAX = 1 << 16,
     NODE_WINDOW_ENTRIES_MIN = 2 * NODE_BATCH_ENTRIES_MAX,
-    NODE_FORWARD_RETRY_MS = 10, /* after the leader would not take one */
+    NODE_FORWARD_RETRY_MS = 10,            /* after the leader would not take one */
+    NODE_LINKS_MAX = RAFT_MEMBERS_MAX + 8, /* members, and some that are not known to be yet */
 };
+
+/* etcd's words. */
+#define NODE_REMOVED_TEXT "the member has been permanently removed from the cluster"
 
 /* Entries on their way to the journal: a range of the log window, and what it must wait for. */
 struct node_persist {
@@ -66,6 +70,45 @@ struct node_flush {
     struct arena membership;    /* encoded */
 };
 
+/* node_config.c: the memberships by the log, ahead of what is applied. */
+struct node_config {
+    struct membership in_force;
+    struct membership before; /* while in_force is not committed; else empty */
+    struct {
+        uint64_t id;
+    } links[NODE_LINKS_MAX]; /* whom peers knows, oldest first */
+    uint32_t link_count;
+};
+
+/* node_change.c: the change of the membership that somebody waits for. */
+enum node_change_state {
+    NODE_CHANGE_NONE,
+    NODE_CHANGE_WAITS, /* until all of the log is applied */
+    NODE_CHANGE_PROPOSED,
+    NODE_CHANGE_LEAVES, /* the joint one is applied */
+};
+
+struct node_change {
+    enum node_change_state state;
+    struct member_change_request *request; /* NULL: nobody waits any more */
+    struct raft_pos pos;                   /* of the entry */
+    struct timer timer;
+};
+
+/* node_join.c: disks that have said Hello and are not recorded. */
+struct node_met {
+    uint64_t member;
+    uint8_t incarnation[MEMBERSHIP_INCARNATION_BYTES];
+};
+
+struct node_join {
+    struct node_met met[NODE_LINKS_MAX];
+    uint32_t met_count;
+    bool is_recording;
+    struct request request;
+    struct arena arena;
+};
+
 struct node_batch; /* node_propose.c */
 
 struct node {
@@ -83,6 +126,18 @@ struct node {
     void *raft_memory;
     struct peer_net *peers;
     struct formation formation;
+    struct node_config config;
+    struct node_change change;
+    bool leave_joint_due; /* from the last ready */
+    struct node_join join;
+    uint64_t membership_changes; /* of the machine, carried out */
+    uint64_t refused_member;     /* whose Hello was last refused, and why: said once */
+    const char *refused_text;
+    bool is_removed;            /* it waits for its last words to leave */
+    struct timer removal_timer; /* then it ends */
+    struct list transfers;      /* struct node_transfer */
+    uint32_t transfer_count;
+    struct timer leave_timer;
     struct io_job identity_job; /* saves `identity` */
     bool identity_is_saving;
     struct identity identity_saving; /* what the job writes */
@@ -122,6 +177,7 @@ struct node {
     bool has_voice;
     bool is_serving;
     bool has_failed;
+    bool is_leaving; /* node_close was called: nothing new is taken on */
     bool is_closing;
     int closing_parts; /* that have not reported back */
     void (*closed)(void *owner);
@@ -134,6 +190,7 @@ struct node {
 void node_fail(struct node *node, enum exit_code code, const char *what, const char *why);
 /* The loop comes round again at once: work was left for a next turn. */
 void node_want_turn(struct node *node);
+void node_close_parts(struct node *node); /* leadership is handed over, or was not ours */
 
 /* node_raft.c: one event in, its effects carried out. False: Raft refused the event. */
 bool node_step(struct node *node, struct raft_event *event);
@@ -147,6 +204,8 @@ bool node_propose_open(struct node *node); /* false without memory */
 void node_propose_done(struct node *node);
 void node_propose_noop(struct node *node);
 void node_propose_gathered(struct node *node);
+/* False: Raft does not take it now. */
+bool node_propose_config(struct node *node, const struct membership *next);
 void node_on_forward(void *owner, uint64_t member, const struct peer_forward *forward);
 void node_on_forward_refused(void *owner, uint64_t member,
                              const struct peer_forward_refused *refused);
@@ -176,6 +235,35 @@ bool node_jobs_are_running(const struct node *node);
 /* node_members.c */
 enum exit_code node_members_open(struct node *node, char *detail);
 void node_publish_attributes(struct node *node);
+void node_on_removal_timer(void *owner);
+void node_formation_carry_out(struct node *node, const struct formation_effects *effects);
+/* The state machine's membership is another one than before. */
+void node_members_on_applied(struct node *node);
+
+/* node_config.c */
+void node_config_open(struct node *node);
+void node_config_done(struct node *node);
+/* What is in force has changed, or has been committed. */
+void node_config_refresh(struct node *node);
+bool node_config_is_linked(const struct node *node, uint64_t id);
+bool node_config_admit_stranger(struct node *node, const struct peer_hello *hello);
+
+/* node_change.c */
+void node_change_open(struct node *node);
+void node_change_fail(struct node *node, enum etcd_error error);
+/* True: proposals wait. Called by a leader in each turn; it proposes the change when it may. */
+bool node_change_holds(struct node *node);
+void node_change_on_applied(struct node *node, struct raft_pos pos, bool is_config);
+
+/* node_join.c */
+void node_join_on_hello(struct node *node, const struct peer_hello *hello);
+void node_join_advance(struct node *node);
+void node_join_on_applied(struct node *node);
+
+/* node_transfer.c */
+void node_transfer_open(struct node *node);
+void node_transfer_on_status(struct node *node, struct raft_status before);
+void node_leave(struct node *node); /* then node_close_parts, never inside the call */
 
 /* node_open.c */
 void node_free(struct node *node);

@@ -205,14 +205,19 @@ static enum exit_code open_journal(struct node *node, struct raft_pos flushed,
     return EXIT_CODE_OK;
 }
 
-/* The store's membership once it has one; before the first flush the formed one. */
+/* The store's membership once it has one; before the first flush the formed one, and nobody for
+ * a member that joins. */
 static enum exit_code open_membership(struct node *node, const struct store_state *state,
                                       char *detail)
 {
-    membership_init(&node->membership);
-    enum membership_err err = state->membership.size > 0
-                                  ? membership_decode(&node->membership, state->membership)
-                                  : membership_copy(&node->membership, node->options.initial);
+    enum membership_err err = MEMBERSHIP_OK;
+    if (state->membership.size > 0)
+        err = membership_decode(&node->membership, state->membership);
+    else if (!node->options.joins)
+        err = membership_copy(&node->membership, node->options.initial);
+    if (err == MEMBERSHIP_OK && membership_is_removed(&node->membership, node->identity.member_id))
+        return detail_set(detail, EXIT_CODE_REMOVED, "the data directory", node->options.data_dir,
+                          NODE_REMOVED_TEXT "; a new member needs a blank one");
     if (err == MEMBERSHIP_OK)
         return EXIT_CODE_OK;
     return detail_set(detail, err == MEMBERSHIP_E_NOMEM ? EXIT_CODE_FAILURE : EXIT_CODE_CORRUPT,
@@ -289,6 +294,11 @@ static struct node *node_new(const struct node_options *options)
     timer_init(&node->raft_timer, node_on_raft_timer, node);
     timer_init(&node->start_timer, node_on_start_timer, node);
     timer_init(&node->turn_timer, on_turn_timer, node);
+    timer_init(&node->removal_timer, node_on_removal_timer, node);
+    membership_init(&node->membership);
+    node_config_open(node);
+    node_change_open(node);
+    node_transfer_open(node);
     return node;
 }
 
@@ -331,13 +341,18 @@ void node_free(struct node *node)
     kv_close(node->kv);
     store_close(node->store);
     membership_done(&node->membership);
+    node_config_done(node);
     requests_done(&node->requests);
     node_propose_done(node);
     node_persist_done(node);
     arena_done(&node->publish_arena);
+    arena_done(&node->join.arena);
     io_timer_cancel(node->io, &node->raft_timer);
     io_timer_cancel(node->io, &node->turn_timer);
     io_timer_cancel(node->io, &node->start_timer);
+    io_timer_cancel(node->io, &node->removal_timer);
+    io_timer_cancel(node->io, &node->leave_timer);
+    io_timer_cancel(node->io, &node->change.timer);
     if (node->lock_fd >= 0)
         node->io->ops->file_close(node->io, node->lock_fd);
     if (node->dir_fd >= 0)

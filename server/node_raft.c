@@ -117,6 +117,9 @@ static void on_status(struct node *node, struct raft_status status)
         node->counters.leader_changes++;
         node->forward_not_before_ms = 0;
     }
+    if (status.role != RAFT_LEADER && node->change.state == NODE_CHANGE_WAITS)
+        node_change_fail(node, ETCD_E_LEADER_CHANGED);
+    node_transfer_on_status(node, before);
     if (status.role == RAFT_LEADER && before.role != RAFT_LEADER)
         node_propose_noop(node);
 }
@@ -135,6 +138,11 @@ static void on_reads(struct node *node, const struct raft_ready *ready)
 static void on_ready(struct node *node, const struct raft_ready *ready)
 {
     node_persist_add(node, ready);
+    if (ready->config_changed)
+        node_config_refresh(node);
+    if (ready->leave_joint_due && !node->leave_joint_due)
+        node_want_turn(node);
+    node->leave_joint_due = ready->leave_joint_due;
     for (uint32_t i = 0; i < ready->message_count; i++)
         peer_net_send_raft(node->peers, &ready->messages[i]);
     if (ready->committed.first <= ready->committed.last) {
