@@ -51,7 +51,15 @@ UNIT_C  := $(wildcard tests/unit/*/*_test.c)
 UNIT    := $(UNIT_C:tests/unit/%.c=$(B)/tests/unit/%)
 SUPPORT_C := $(wildcard tests/support/*.c)
 SUPPORT_O := $(SUPPORT_C:%.c=$(B)/obj/%.o)
-SUPPORT_SIM_O := $(B)/obj/tests/support/fake_disk.o
+
+# The history checker, and what loads and judges the simulator.
+CHECK_C := $(wildcard tools/check*.c)
+CHECK_O := $(CHECK_C:%.c=$(B)/obj/%.o)
+CHECK_LIB_O := $(filter-out %/check_main.o,$(CHECK_O))
+SIM_LOAD_C := $(wildcard tests/sim/client*.c tests/sim/history*.c tests/sim/workload*.c)
+SIM_LOAD_O := $(SIM_LOAD_C:%.c=$(B)/obj/%.o) $(CHECK_LIB_O)
+SIM_C   := $(filter-out $(SIM_LOAD_C),$(wildcard tests/sim/*.c))
+SIM_O   := $(SIM_C:%.c=$(B)/obj/%.o) $(B)/obj/tests/support/fake_disk.o
 
 .SECONDARY:
 .DELETE_ON_ERROR:
@@ -70,6 +78,8 @@ help:
 	@echo 'make cluster   three nodes on loopback until Ctrl-C'
 	@echo 'make test      everything that CI checks but lint'
 	@echo 'make crash-loop ROUNDS=100 NODES=3   kill -9 of all at once under load, again and again'
+	@echo 'make sim SEED=1         a seed in the simulator; TRACE=1 shows it, MINIMISE=1 shortens it'
+	@echo 'make soak MINUTES=30    new seeds on all cores, report in build/soak-report.txt'
 	@echo 'make measure   an idle cluster, and starts with a million keys on disk'
 	@echo 'make lint      structure, purity, banned calls, formatting'
 	@echo 'make unit      unit tests alone (SAN=1: with sanitizers)'
@@ -120,10 +130,13 @@ $(B)/tests/unit/tools/%_test: $(B)/obj/tests/unit/tools/%_test.o $(SUPPORT_O) \
 	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lcriterion
 
 # The simulator. LMDB's commits go through tests/sim/disk.c, which knows who has crashed.
-SIM_C   := $(wildcard tests/sim/*.c)
-SIM_O   := $(SIM_C:%.c=$(B)/obj/%.o)
-$(B)/holdfast-sim: $(SIM_O) $(SUPPORT_SIM_O) $(LIB)
+$(B)/holdfast-sim: $(SIM_O) $(SIM_LOAD_O) $(LIB)
 	$(Q)$(CC) $(LDFLAGS) -Wl,--wrap=mdb_txn_commit -o $@ $^ $(LDLIBS)
+
+$(B)/tests/unit/sim/%_test: $(B)/obj/tests/unit/sim/%_test.o $(SUPPORT_O) $(SIM_LOAD_O) \
+		$(CLIENT_O) $(LIB)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lcriterion
 
 # What the end-to-end tests load the nodes with.
 $(B)/tests/e2e/writers: $(B)/obj/tests/e2e/writers.o $(CLIENT_O) $(LIB)
@@ -184,9 +197,29 @@ measure: deps
 	@$(MAKE) --no-print-directory e2e-bin
 	@HOLDFAST_BUILD=$(B) $(PYTHON) tests/e2e/measure.py $(SECONDS) $(KEYS)
 
+# One seed, whole members in virtual time: SEED=, NODES=, PROFILE=, SECONDS= of faults or STEPS= of
+# the world, CLIENTS=, WITHOUT= faults; TRACE=1 shows it, MINIMISE=1 makes a failing run shorter.
+PROFILE := usual
+NODES   := 3
+.PHONY: sim soak
+sim:
+	@$(MAKE) --no-print-directory $(B)/holdfast-sim
+	@$(B)/holdfast-sim --seed $(SEED) --nodes $(NODES) --profile $(PROFILE) --seconds $(SECONDS) \
+		$(if $(STEPS),--steps $(STEPS)) $(if $(CLIENTS),--clients $(CLIENTS)) \
+		$(if $(WITHOUT),--without-fault $(WITHOUT)) $(if $(TRACE),--trace --plan) \
+		$(if $(MINIMISE),--minimise)
+
+# New seeds of every profile on all cores.
+MINUTES := 30
+soak:
+	@$(MAKE) --no-print-directory $(B)/holdfast-sim
+	@$(B)/holdfast-sim --minutes $(MINUTES) --mix --jobs $$(nproc) --seconds $(SECONDS) \
+		--report build/soak-report.txt
+
 clean:
 	rm -rf build
 
 -include $(LIB_O:.o=.d) $(CTL_O:.o=.d) $(DEMO_O:.o=.d) $(CLIENT_O:.o=.d) $(SUPPORT_O:.o=.d) \
+	$(CHECK_O:.o=.d) $(SIM_LOAD_O:.o=.d) \
 	$(UNIT_C:%.c=$(B)/obj/%.d) $(B)/obj/server/main.d \
 	$(B)/obj/tests/e2e/writers.d $(SIM_O:.o=.d)

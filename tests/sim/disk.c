@@ -83,9 +83,17 @@ void sim_disk_tear(struct sim_op *op)
 
 /* ---- blocking ---- */
 
-static bool has_error(struct sim_host *h, uint32_t ppm)
+bool sim_disk_is_full(struct sim_host *h)
 {
-    return ppm > 0 && prng_below(&h->disk_chance, 1000000) < ppm;
+    h->disk_faults.was_full |= h->disk_faults.is_full;
+    return h->disk_faults.is_full;
+}
+
+bool sim_disk_has_error(struct sim_host *h, uint32_t ppm)
+{
+    bool has = ppm > 0 && prng_below(&h->disk_chance, 1000000) < ppm;
+    h->disk_faults.has_failed |= has;
+    return has;
 }
 
 int sim_disk_open(struct io *io, int dir_fd, const char *name, enum io_open_flags flags)
@@ -110,7 +118,7 @@ int64_t sim_disk_size(struct io *io, int fd)
 int64_t sim_disk_read(struct io *io, int fd, void *to, size_t size, uint64_t offset)
 {
     struct sim_proc *p = proc_of(io);
-    if (!sim_proc_may_go_on(p) || has_error(p->host, p->host->disk_faults.read_errors_ppm))
+    if (!sim_proc_may_go_on(p) || sim_disk_has_error(p->host, p->host->disk_faults.read_errors_ppm))
         return -EIO;
     return fake_disk_read(p->host->disk, fd, to, size, offset);
 }
@@ -121,10 +129,10 @@ int sim_disk_write_now(struct io *io, int fd, struct slice bytes, uint64_t offse
     struct sim_host *h = p->host;
     bool was_dead = p->is_dead;
     bool is_growing = fake_disk_size(h->disk, fd) < (int64_t)(offset + bytes.size);
-    if (!was_dead && h->disk_faults.is_full && is_growing)
+    if (!was_dead && sim_disk_is_full(h) && is_growing)
         return -ENOSPC;
     bool goes_on = sim_proc_may_go_on(p);
-    if (goes_on && !has_error(h, h->disk_faults.write_errors_ppm))
+    if (goes_on && !sim_disk_has_error(h, h->disk_faults.write_errors_ppm))
         return fake_disk_write(h->disk, fd, bytes, offset, false);
     if (!was_dead) /* in the midst of it */
         fake_disk_write_part(h->disk, fd, bytes, offset, &h->crash_chance);
@@ -137,7 +145,7 @@ int sim_disk_sync_now(struct io *io, int fd)
     struct sim_host *h = p->host;
     if (!sim_proc_may_go_on(p))
         return -EIO;
-    if (!has_error(h, h->disk_faults.write_errors_ppm))
+    if (!sim_disk_has_error(h, h->disk_faults.write_errors_ppm))
         return fake_disk_sync(h->disk, fd);
     fake_disk_sync_failed(h->disk, fd);
     return -EIO;
@@ -188,9 +196,14 @@ int __wrap_mdb_txn_commit(MDB_txn *txn)
     if (!p)
         return __real_mdb_txn_commit(txn);
     bool was_dead = p->is_dead;
-    if (!was_dead && p->host->disk_faults.is_full) {
+    int error = 0;
+    if (!was_dead && sim_disk_is_full(p->host))
+        error = ENOSPC;
+    else if (!was_dead && sim_disk_has_error(p->host, p->host->disk_faults.write_errors_ppm))
+        error = EIO;
+    if (error != 0) {
         mdb_txn_abort(txn);
-        return ENOSPC;
+        return error;
     }
     if (sim_proc_may_go_on(p))
         return __real_mdb_txn_commit(txn);

@@ -17,6 +17,7 @@ enum {
     ARGS_MAX = 32,
     ARG_BYTES = 1024,
     GRACE_MS = 1000,
+    RESTART_US = 1000000,
 };
 
 /* ---- flags, as an operator would write them ---- */
@@ -257,6 +258,39 @@ static void bury(struct sim_host *h)
     h->is_serving = false;
     h->is_stopping = false;
     sim_check_on_end(h);
+    if (h->starts_again)
+        sim_host_start_later(h, RESTART_US);
+    h->starts_again = false;
+    if (h->exit_code == EXIT_CODE_OK)
+        return;
+    if (sim_host_may_end_so(h))
+        sim_host_start_later(h, RESTART_US); /* as a supervisor would */
+    else
+        sim_fail(h->sim, "%s ends with code %d, for no reason: %s", h->name, (int)h->exit_code,
+                 h->exit_text);
+}
+
+bool sim_host_may_end_so(const struct sim_host *h)
+{
+    switch (h->exit_code) {
+    case EXIT_CODE_OK:
+        return true;
+    case EXIT_CODE_IO:
+        return h->disk_faults.has_failed;
+    case EXIT_CODE_NO_SPACE:
+        return h->disk_faults.was_full;
+    case EXIT_CODE_FAILURE:
+    case EXIT_CODE_USAGE:
+    case EXIT_CODE_ADDRESS:
+    case EXIT_CODE_FOREIGN_DATA:
+    case EXIT_CODE_LOCKED_DATA:
+    case EXIT_CODE_CORRUPT:
+    case EXIT_CODE_BLANK_DISK:
+    case EXIT_CODE_KERNEL:
+    case EXIT_CODE_VERSION:
+        break;
+    }
+    return false;
 }
 
 static void host_on_burial(void *owner)
@@ -342,7 +376,7 @@ void sim_host_terminate(struct sim_host *h)
 
 void sim_host_kill(struct sim_host *h)
 {
-    if (!h->proc)
+    if (!h->proc || event_is_set(&h->burial))
         return;
     sim_trace_line(h->sim, "%s is killed", h->name);
     bury(h);
@@ -354,6 +388,7 @@ void sim_host_cut_power(struct sim_host *h)
         return;
     sim_trace_line(h->sim, "%s loses power", h->name);
     if (h->proc) {
+        h->exit_code = EXIT_CODE_OK;
         h->wants_power_cut = true;
         bury(h);
         return;

@@ -17,7 +17,9 @@ struct sim_disk_faults {
     uint32_t slow_us;          /* more, each operation */
     uint32_t write_errors_ppm; /* EIO */
     uint32_t read_errors_ppm;
-    bool is_full; /* ENOSPC */
+    bool is_full;    /* ENOSPC */
+    bool has_failed; /* ever: what of its exit codes that explains */
+    bool was_full;
 };
 
 struct sim_host {
@@ -44,6 +46,7 @@ struct sim_host {
     struct options flags;
     bool is_serving;
     bool is_stopping;         /* SIGTERM was sent */
+    bool starts_again;        /* once it has ended */
     bool wants_power_cut;     /* the death that is under way takes the power, too */
     enum exit_code exit_code; /* of the last life that ended by itself */
     char exit_text[DAEMON_DETAIL_BYTES];
@@ -68,6 +71,9 @@ void sim_host_give_power(struct sim_host *h);
 void sim_host_pause(struct sim_host *h);
 void sim_host_resume(struct sim_host *h);
 void sim_host_wipe(struct sim_host *h); /* a blank disk; no process runs */
+
+/* Whether faults explain that its last process ended as it did. */
+bool sim_host_may_end_so(const struct sim_host *h);
 
 /* The process dies in the midst of its nth blocking call or LMDB commit from now. */
 void sim_host_kill_within(struct sim_host *h, uint64_t nth, bool with_power);

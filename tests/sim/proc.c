@@ -231,6 +231,8 @@ static void op_run(struct sim_op *op)
     struct sim_proc *p = op->proc;
     op->is_ready = false;
     p->cost_us += CALLBACK_US;
+    if (p->is_dead && op->result >= 0)
+        op->result = -EIO; /* whatever it was, its kernel has taken it back */
     bool is_over = op->is_cancelled || op->result < 0;
     switch (op->kind) {
     case OP_ACCEPT:
@@ -263,15 +265,14 @@ static void op_on_due(void *owner)
     struct sim_op *op = owner;
     struct sim_host *h = op->proc->host;
     int32_t result;
-    if (h->disk_faults.write_errors_ppm > 0 &&
-        prng_below(&h->disk_chance, 1000000) < h->disk_faults.write_errors_ppm) {
+    if (sim_disk_has_error(h, h->disk_faults.write_errors_ppm)) {
         sim_disk_tear(op);
         if (op->kind == OP_SYNC)
             fake_disk_sync_failed(h->disk, op->fd);
         result = -EIO;
     } else if (op->kind == OP_SYNC) {
         result = fake_disk_sync(h->disk, op->fd);
-    } else if (h->disk_faults.is_full &&
+    } else if (sim_disk_is_full(h) &&
                fake_disk_size(h->disk, op->fd) < (int64_t)(op->offset + op->bytes.size)) {
         result = -ENOSPC;
     } else {

@@ -137,6 +137,8 @@ int sim_disk_remove(struct io *io, int dir_fd, const char *name);
 int sim_disk_lock(struct io *io, int dir_fd, const char *name);
 int sim_disk_dir_open(struct io *io, int dir_fd, const char *name, enum io_open_flags flags);
 int sim_disk_dir_sync(struct io *io, int dir_fd);
+bool sim_disk_has_error(struct sim_host *h, uint32_t ppm);
+bool sim_disk_is_full(struct sim_host *h);
 void sim_disk_tear(struct sim_op *op); /* the process died while it was under way */
 
 /* A free operation of this kind, or NULL past the cap. */

@@ -3,7 +3,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "base/assert.h"
 #include "base/checksum.h"
@@ -31,7 +30,7 @@ static void log_open(struct sim *sim)
     log_setup(&(struct log_options){
         .level_min = sim->options.is_logged ? LOG_INFO : LOG_FATAL,
         .format = LOG_CONSOLE,
-        .fd = STDERR_FILENO,
+        .fd = fileno(stderr),
         .wall_ms = log_wall_ms,
         .wall_owner = sim,
     });
@@ -49,7 +48,7 @@ struct sim *sim_new(const struct sim_options *options)
     sim->hosts = calloc(sim->host_count, sizeof *sim->hosts);
     ASSERT(sim->hosts);
     log_open(sim);
-    sim->now_us = 1000000;
+    sim->now_us = SIM_START_US;
     sim_net_init(&sim->net, sim);
     sim->check = sim_check_new(sim);
     for (uint32_t i = 0; i < sim->host_count; i++)

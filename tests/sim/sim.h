@@ -19,6 +19,7 @@ enum {
     SIM_NODES_MAX = 9,
     SIM_HOSTS_MAX = 64, /* nodes, then clients' hosts */
     SIM_PATH_BYTES = 256,
+    SIM_START_US = 1000000,
 };
 
 /* Streams of chance, each for itself: what one purpose takes changes no other. */

@@ -181,6 +181,8 @@ static int open_any(struct fake_disk *d, int dir_fd, const char *name, bool crea
     struct fake_file *dir = dir_find(d, dir_fd);
     if (!dir)
         return -EIO;
+    if (strcmp(name, ".") == 0)
+        return fd_new(d, dir, false);
     struct fake_name *entry = name_find(dir, name);
     if (entry)
         return entry->file->is_dir == is_dir ? fd_new(d, entry->file, direct) : -EINVAL;

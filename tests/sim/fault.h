@@ -1,0 +1,91 @@
+/* fault.h: a plan of faults, from the seed and the profile: printable, and each can be left out.
+ *
+ * Faults stay within what the design promises to survive. A node whose durable data is damaged or
+ * gone counts as hurt: never more than a minority in a run. Everything else heals: processes are
+ * started again, partitions end, disks get room; power may go on all nodes at once.
+ * What one fault chooses when it comes is drawn from a stream of its own, so a plan without it
+ * leaves the others as they are.
+ */
+#ifndef TESTS_SIM_FAULT_H
+#define TESTS_SIM_FAULT_H
+
+#include <stdio.h>
+
+#include "tests/sim/host.h"
+
+enum sim_fault_kind {
+    FAULT_KILL,
+    FAULT_KILL_WITHIN, /* in the midst of a blocking call or an LMDB commit */
+    FAULT_KILL_ALL,
+    FAULT_TERMINATE,
+    FAULT_POWER,
+    FAULT_POWER_WITHIN,
+    FAULT_POWER_LATE, /* kill -9, a start, acknowledgements, then the power */
+    FAULT_POWER_ALL,
+    FAULT_PAUSE,
+    FAULT_PAUSE_LEADER,
+    FAULT_KILL_LEADER,
+    FAULT_ISOLATE,
+    FAULT_ISOLATE_LEADER,
+    FAULT_HALVES,
+    FAULT_ONE_WAY,
+    FAULT_RING,
+    FAULT_BRIDGE,
+    FAULT_CLIENTS_CUT,
+    FAULT_SLOW_LINKS,
+    FAULT_LOSS,
+    FAULT_CLOG,
+    FAULT_RESET,
+    FAULT_DISK_STALL,
+    FAULT_DISK_SLOW,
+    FAULT_DISK_ERRORS,
+    FAULT_DISK_FULL,
+    FAULT_CLOCK_JUMP,
+    FAULT_KINDS
+};
+
+enum { SIM_FAULTS_MAX = 256 };
+
+struct sim_fault {
+    uint64_t at_us;
+    uint64_t for_us;
+    enum sim_fault_kind kind;
+    uint32_t nodes; /* bits */
+    uint64_t size;  /* what of: a delay, a count */
+    bool is_left_out;
+};
+
+struct sim_plan {
+    struct sim_fault faults[SIM_FAULTS_MAX]; /* by time */
+    uint32_t count;
+};
+
+const char *sim_fault_name(enum sim_fault_kind kind);
+
+struct sim_profile {
+    const char *name;
+    const char *about;
+    bool is_wide;
+    uint32_t faults_per_minute;
+    uint32_t drift_ppm;
+    uint8_t weights[FAULT_KINDS];
+};
+
+/* NULL: there is none of this name. */
+const struct sim_profile *sim_profile_find(const char *name);
+void sim_profiles_print(FILE *to);
+
+void sim_plan_make(struct sim_plan *plan, const struct sim_profile *profile, uint64_t seed,
+                   uint32_t node_count, uint64_t from_us, uint64_t to_us);
+void sim_plan_print(const struct sim_plan *plan, FILE *to);
+
+struct sim_nemesis;
+
+/* Sets the plan's faults into the world's future. `plan` is copied. */
+struct sim_nemesis *sim_nemesis_new(struct sim *sim, const struct sim_plan *plan);
+void sim_nemesis_free(struct sim_nemesis *n);
+
+/* No fault from here on: what is cut is joined, what is down starts. */
+void sim_nemesis_heal(struct sim_nemesis *n);
+
+#endif

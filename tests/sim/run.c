@@ -1,0 +1,204 @@
+#include "tests/sim/run.h"
+
+#include <ftw.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/assert.h"
+#include "server/node_internal.h"
+#include "tests/sim/check.h"
+#include "tests/sim/load.h"
+
+enum {
+    STEP_US = 100000,
+    WARM_UP_US = 3000000,
+    CONVERGE_US = 60000000, /* after the last fault */
+    END_US = 20000000,
+};
+
+struct run {
+    const struct run_options *options;
+    struct sim *sim;
+    struct load *load;
+    struct sim_nemesis *nemesis;
+    struct sim_plan plan;
+};
+
+static void start_all(struct run *r)
+{
+    struct prng chance = sim_chance(r->sim, SIM_CHANCE_CLOCK, 0, 1);
+    for (uint32_t i = 0; i < r->options->node_count; i++)
+        sim_host_start_later(&r->sim->hosts[i], prng_below(&chance, 300000));
+}
+
+/* False: a checker spoke, or it took too long. */
+static bool wait_until(struct run *r, bool (*is_so)(struct run *r), uint64_t for_us)
+{
+    uint64_t end_us = r->sim->now_us + for_us;
+    while (!r->sim->has_failed && !is_so(r) && r->sim->now_us < end_us)
+        sim_run_until(r->sim, r->sim->now_us + STEP_US);
+    return !r->sim->has_failed && is_so(r);
+}
+
+static bool is_serving(struct run *r)
+{
+    for (uint32_t i = 0; i < r->options->node_count; i++) {
+        const struct node *node = sim_host_node(&r->sim->hosts[i]);
+        if (!node || !node->is_serving || node->status.leader == 0)
+            return false;
+    }
+    return true;
+}
+
+static bool is_drained(struct run *r)
+{
+    return load_is_drained(r->load);
+}
+
+static bool is_equal(struct run *r)
+{
+    return sim_check_has_converged(r->sim);
+}
+
+static bool is_ended(struct run *r)
+{
+    for (uint32_t i = 0; i < r->options->node_count; i++) {
+        if (r->sim->hosts[i].proc)
+            return false;
+    }
+    return true;
+}
+
+/* ---- phases ---- */
+
+static void phase_faults(struct run *r)
+{
+    r->nemesis = sim_nemesis_new(r->sim, &r->plan);
+    uint64_t end_us = r->sim->now_us + (uint64_t)r->options->seconds * 1000000;
+    uint64_t steps = r->options->steps;
+    while (!r->sim->has_failed && r->sim->now_us < end_us &&
+           (steps == 0 || r->sim->event_count < steps))
+        sim_run_until(r->sim, r->sim->now_us + STEP_US);
+    if (!r->sim->has_failed)
+        sim_nemesis_heal(r->nemesis);
+}
+
+static void phase_liveness(struct run *r)
+{
+    struct sim *sim = r->sim;
+    if (!wait_until(r, is_serving, CONVERGE_US)) {
+        sim_fail(sim, "liveness: no leader whom all follow, %d s after the last fault",
+                 CONVERGE_US / 1000000);
+        return;
+    }
+    uint64_t applied = sim_check_applied(sim);
+    uint64_t ops = load_ops(r->load);
+    uint64_t end_us = sim->now_us + CONVERGE_US;
+    while (!sim->has_failed && sim->now_us < end_us && r->options->client_count > 0 &&
+           (sim_check_applied(sim) == applied || load_ops(r->load) < ops + 10))
+        sim_run_until(sim, sim->now_us + STEP_US);
+    if (r->options->client_count > 0 && load_ops(r->load) == ops)
+        sim_fail(sim, "liveness: nothing was committed for clients, %d s after the last fault",
+                 CONVERGE_US / 1000000);
+    load_stop(r->load);
+    if (!wait_until(r, is_drained, CONVERGE_US))
+        sim_fail(sim, "liveness: clients' requests do not end");
+    if (!wait_until(r, is_equal, CONVERGE_US))
+        sim_fail(sim, "liveness: the members do not converge");
+}
+
+static void phase_end(struct run *r)
+{
+    for (uint32_t i = 0; i < r->options->node_count; i++)
+        sim_host_terminate(&r->sim->hosts[i]);
+    if (!wait_until(r, is_ended, END_US))
+        sim_fail(r->sim, "SIGTERM does not end all members");
+}
+
+void run_plan(const struct run_options *o, struct sim_plan *ret_plan)
+{
+    uint64_t from_us = SIM_START_US + WARM_UP_US;
+    sim_plan_make(ret_plan, o->profile, o->seed, o->node_count, from_us,
+                  from_us + (uint64_t)o->seconds * 1000000);
+    for (uint32_t i = 0; i < o->left_out_count; i++) {
+        if (o->left_out[i] < ret_plan->count)
+            ret_plan->faults[o->left_out[i]].is_left_out = true;
+    }
+}
+
+static void scratch_name(char *to, pid_t pid)
+{
+    const char *dir = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
+    snprintf(to, SIM_PATH_BYTES, "%s/holdfast-sim-%d", dir, (int)pid);
+}
+
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+    IGNORE(st == NULL || type < 0 || ftw == NULL, "everything goes");
+    return remove(path);
+}
+
+void run_scratch_remove(pid_t pid)
+{
+    char scratch[SIM_PATH_BYTES];
+    scratch_name(scratch, pid);
+    IGNORE(nftw(scratch, remove_one, 16, FTW_DEPTH | FTW_PHYS), "it need not be there");
+}
+
+static void open_world(struct run *r, const char *scratch)
+{
+    const struct run_options *o = r->options;
+    ASSERT(mkdir(scratch, 0700) == 0);
+    r->sim = sim_new(&(struct sim_options){
+        .seed = o->seed,
+        .node_count = o->node_count,
+        .client_host_count = 1,
+        .is_wide = o->profile->is_wide,
+        .clock_drift_ppm = o->profile->drift_ppm,
+        .is_traced = o->is_traced,
+        .is_logged = o->is_logged,
+        .scratch = scratch,
+    });
+    run_plan(o, &r->plan);
+    if (o->prints_plan)
+        sim_plan_print(&r->plan, stdout);
+}
+
+struct run_result run(const struct run_options *options)
+{
+    struct run r = { .options = options };
+    char scratch[SIM_PATH_BYTES];
+    run_scratch_remove(getpid());
+    scratch_name(scratch, getpid());
+    open_world(&r, scratch);
+    start_all(&r);
+    r.load = load_open(r.sim, options->client_count, options->think_ms);
+    sim_run_until(r.sim, r.sim->now_us + WARM_UP_US);
+    phase_faults(&r);
+    if (!r.sim->has_failed)
+        phase_liveness(&r);
+    if (!r.sim->has_failed)
+        phase_end(&r);
+    uint64_t op_count = load_ops(r.load);
+    if (!r.sim->has_failed)
+        load_close(r.load);
+    struct run_result result = {
+        .is_good = !r.sim->has_failed,
+        .hash = r.sim->trace.hash,
+        .op_count = op_count,
+        .event_count = r.sim->event_count,
+        .virtual_us = r.sim->now_us,
+        .applied_count = sim_check_applied(r.sim),
+        .fault_count = r.plan.count,
+    };
+    /* A world that failed stays as it stands, and ends with the process. */
+    if (result.is_good) {
+        sim_nemesis_free(r.nemesis);
+        sim_free(r.sim);
+    }
+    run_scratch_remove(getpid());
+    return result;
+}
