@@ -28,8 +28,7 @@ static bool memory_is_due(const struct node *node, uint64_t unflushed)
 
 static bool compaction_is_due(const struct node *node)
 {
-    const struct store_state *published = store_published(node->store);
-    return machine_state(node->machine)->compact_revision > published->compacted_revision;
+    return store_may_compact(node->store, machine_state(node->machine)->compact_revision);
 }
 
 static void flush_free(struct node_flush *f)

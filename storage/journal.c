@@ -49,7 +49,12 @@ static void batch_check(const struct journal *j, const struct journal_batch *bat
     ASSERT(batch->hard.term > j->hard.term || j->hard.vote == 0 ||
            batch->hard.vote == j->hard.vote);
     struct raft_pos prev = batch->prev;
-    ASSERT(batch->entry_count == 0 || prev.index <= j->last.index ||
+    bool drops = batch->reset == JOURNAL_RESET_DROP;
+    ASSERT(batch->reset == JOURNAL_RESET_NONE || batch->reset_pos.term <= batch->hard.term);
+    ASSERT(batch->reset == JOURNAL_RESET_NONE || batch->reset_pos.index >= j->flushed_index);
+    ASSERT(batch->reset != JOURNAL_RESET_KEEP || batch->reset_pos.index <= j->last.index);
+    ASSERT(!drops || (prev.index == batch->reset_pos.index && prev.term == batch->reset_pos.term));
+    ASSERT(drops || batch->entry_count == 0 || prev.index <= j->last.index ||
            prev.index <= j->flushed_index);
     for (uint32_t i = 0; i < batch->entry_count; i++) {
         ASSERT(batch->positions[i].index == prev.index + 1);
@@ -126,6 +131,8 @@ static void write_settle(struct journal *j)
     struct journal_pending_write *w = &j->write;
     struct journal_segment *s = journal_current(j);
     s->end += w->size;
+    if (w->header.reset == JOURNAL_RESET_DROP)
+        s->prev_index_min = UINT64_MAX; /* what was written before it counts no more */
     if (w->header.prev.index < s->prev_index_min)
         s->prev_index_min = w->header.prev.index;
     j->number = w->header.number;
@@ -164,6 +171,11 @@ void journal_stop(struct journal *j)
     journal_write_resume(j);
 }
 
+static struct raft_pos reset_pos_of(const struct journal_batch *batch)
+{
+    return batch->reset == JOURNAL_RESET_NONE ? (struct raft_pos){ 0 } : batch->reset_pos;
+}
+
 enum journal_err journal_write(struct journal *j, const struct journal_batch *batch,
                                journal_done_fn *fn, void *owner)
 {
@@ -182,7 +194,8 @@ enum journal_err journal_write(struct journal *j, const struct journal_batch *ba
     bool waits = write_needs_segment(j, size) && j->free_count == 0;
     if (waits && !journal_spare_keep(j))
         return JOURNAL_E_FULL;
-    struct raft_pos last = j->last;
+    struct raft_pos end = batch->reset == JOURNAL_RESET_DROP ? batch->reset_pos : j->last;
+    struct raft_pos last = end;
     if (batch->entry_count > 0)
         last = batch->positions[batch->entry_count - 1];
     payload_copy(j, batch);
@@ -191,11 +204,13 @@ enum journal_err journal_write(struct journal *j, const struct journal_batch *ba
         .waiting = waits,
         .header = { .number = j->number + 1,
                     .hard = batch->hard,
-                    .prev = batch->entry_count > 0 ? batch->prev : j->last,
+                    .prev = batch->entry_count > 0 ? batch->prev : end,
                     .known_durable = j->number,
                     .prev_sum = j->sum,
                     .entry_count = batch->entry_count,
-                    .payload_bytes = (uint32_t)payload },
+                    .payload_bytes = (uint32_t)payload,
+                    .reset = batch->reset,
+                    .reset_pos = reset_pos_of(batch) },
         .last = last,
         .size = size,
         .fn = fn,
@@ -248,6 +263,7 @@ static struct journal *journal_new(const struct journal_options *options)
     j->io = options->io;
     j->dir_fd = -1;
     j->direct = options->direct;
+    j->salvage = options->salvage;
     j->owner = journal_owner_of(options->cluster_id, options->incarnation.data);
     j->segment_bytes = options->segment_bytes;
     j->segment_count_max = options->segment_count_max;
@@ -286,6 +302,24 @@ enum journal_err journal_open(struct journal **ret_j, const struct journal_optio
     IGNORE(journal_spare_keep(j), "journal_usage shows what room there is");
     *ret_j = j;
     return JOURNAL_OK;
+}
+
+enum journal_err journal_find_reset(const struct journal_options *options, bool *ret_found,
+                                    struct raft_pos *ret_pos)
+{
+    *ret_found = false;
+    struct journal *j = journal_new(options);
+    if (!j)
+        return JOURNAL_E_NOMEM;
+    struct io *io = j->io;
+    enum journal_err err = JOURNAL_OK;
+    j->dir_fd = io->ops->dir_open(io, options->dir_fd, "journal", 0);
+    if (j->dir_fd >= 0)
+        err = journal_recover_reset(j, ret_found, ret_pos);
+    else if (j->dir_fd != -ENOENT)
+        err = journal_err_of(j->dir_fd);
+    journal_free(j);
+    return err;
 }
 
 void journal_close_check(struct journal *j)

@@ -86,7 +86,8 @@ enum journal_err journal_open(struct journal **ret_j, const struct journal_optio
     __attribute__((warn_unused_result));
 
 /* The newest reset that the journal holds, without `flushed` and without changing anything: for a
- * start that finds a snapshot beside the store (store_switch.h). Blocking. *ret_found is false
+ * start that finds a snapshot beside the store (store_switch.h). What it answers is durable.
+ * Blocking. *ret_found is false
  * without a journal, and where damage is newer than the reset. */
 enum journal_err journal_find_reset(const struct journal_options *options, bool *ret_found,
                                     struct raft_pos *ret_pos) __attribute__((warn_unused_result));

@@ -31,6 +31,9 @@ enum {
     BATCH_AT_KNOWN_DURABLE = 88,
     BATCH_AT_PREV_SUM = 96,
     BATCH_AT_PAYLOAD_BYTES = 104,
+    BATCH_AT_RESET = 108,
+    BATCH_AT_RESET_TERM = 112,
+    BATCH_AT_RESET_INDEX = 120,
 };
 
 enum { MAGIC_BYTES = 8 };
@@ -65,7 +68,7 @@ void journal_page_encode(uint8_t *to, enum journal_page_kind kind,
 {
     memset(to, 0, JOURNAL_ALIGN_BYTES);
     memcpy(to + PAGE_AT_MAGIC, page_magics[kind], MAGIC_BYTES);
-    put_le32(to + PAGE_AT_FORMAT, JOURNAL_FORMAT);
+    put_le32(to + PAGE_AT_FORMAT, JOURNAL_PAGE_FORMAT);
     put_le64(to + PAGE_AT_CLUSTER, owner->cluster_id);
     memcpy(to + PAGE_AT_INCARNATION, owner->incarnation, INCARNATION_BYTES);
     put_le64(to + PAGE_AT_NUMBER, page->number);
@@ -83,7 +86,7 @@ enum journal_verdict journal_page_decode(const uint8_t *in, enum journal_page_ki
     if (memcmp(in + PAGE_AT_MAGIC, page_magics[kind], MAGIC_BYTES) != 0 ||
         get_le64(in + PAGE_AT_SUM) != page_sum(in))
         return JOURNAL_VERDICT_BAD;
-    if (get_le32(in + PAGE_AT_FORMAT) != JOURNAL_FORMAT)
+    if (get_le32(in + PAGE_AT_FORMAT) != JOURNAL_PAGE_FORMAT)
         return JOURNAL_VERDICT_VERSION;
     if (get_le64(in + PAGE_AT_CLUSTER) != owner->cluster_id ||
         memcmp(in + PAGE_AT_INCARNATION, owner->incarnation, INCARNATION_BYTES) != 0)
@@ -121,7 +124,7 @@ uint64_t journal_batch_seal(uint8_t *to, const struct journal_owner *owner,
     memset(to, 0, JOURNAL_BATCH_HEADER_BYTES);
     memset(to + used, 0, size - used);
     memcpy(to + BATCH_AT_MAGIC, batch_magic, MAGIC_BYTES);
-    put_le32(to + BATCH_AT_FORMAT, JOURNAL_FORMAT);
+    put_le32(to + BATCH_AT_FORMAT, JOURNAL_BATCH_FORMAT);
     put_le32(to + BATCH_AT_ENTRY_COUNT, header->entry_count);
     put_le64(to + BATCH_AT_NUMBER, header->number);
     put_le64(to + BATCH_AT_GENERATION, header->generation);
@@ -133,10 +136,21 @@ uint64_t journal_batch_seal(uint8_t *to, const struct journal_owner *owner,
     put_le64(to + BATCH_AT_KNOWN_DURABLE, header->known_durable);
     put_le64(to + BATCH_AT_PREV_SUM, header->prev_sum);
     put_le32(to + BATCH_AT_PAYLOAD_BYTES, header->payload_bytes);
+    put_le32(to + BATCH_AT_RESET, header->reset);
+    put_le64(to + BATCH_AT_RESET_TERM, header->reset_pos.term);
+    put_le64(to + BATCH_AT_RESET_INDEX, header->reset_pos.index);
     put_le64(to + BATCH_AT_HEADER_SUM, batch_header_sum(to, owner->seed));
     uint64_t sum = batch_sum(to, size, owner->seed);
     put_le64(to + BATCH_AT_SUM, sum);
     return sum;
+}
+
+/* A format, or a kind of reset, that came later. */
+static bool batch_is_newer(const uint8_t *from)
+{
+    uint32_t format = get_le32(from + BATCH_AT_FORMAT);
+    return format < JOURNAL_BATCH_FORMAT_OLDEST || format > JOURNAL_BATCH_FORMAT ||
+           get_le32(from + BATCH_AT_RESET) > JOURNAL_RESET_KEEP;
 }
 
 enum journal_verdict journal_batch_header_decode(struct slice in, const struct journal_owner *owner,
@@ -149,7 +163,7 @@ enum journal_verdict journal_batch_header_decode(struct slice in, const struct j
                                                                  : JOURNAL_VERDICT_BAD;
     if (get_le64(from + BATCH_AT_HEADER_SUM) != batch_header_sum(from, owner->seed))
         return JOURNAL_VERDICT_BAD;
-    if (get_le32(from + BATCH_AT_FORMAT) != JOURNAL_FORMAT)
+    if (batch_is_newer(from))
         return JOURNAL_VERDICT_VERSION;
     *ret_header = (struct journal_batch_header){
         .number = get_le64(from + BATCH_AT_NUMBER),
@@ -163,6 +177,9 @@ enum journal_verdict journal_batch_header_decode(struct slice in, const struct j
         .prev_sum = get_le64(from + BATCH_AT_PREV_SUM),
         .entry_count = get_le32(from + BATCH_AT_ENTRY_COUNT),
         .payload_bytes = get_le32(from + BATCH_AT_PAYLOAD_BYTES),
+        .reset = (enum journal_reset)get_le32(from + BATCH_AT_RESET),
+        .reset_pos = { .term = get_le64(from + BATCH_AT_RESET_TERM),
+                       .index = get_le64(from + BATCH_AT_RESET_INDEX) },
     };
     return JOURNAL_VERDICT_OK;
 }

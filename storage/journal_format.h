@@ -1,4 +1,4 @@
-/* journal_format.h: the bytes of the journal, format 1. Little-endian, everything in pages of
+/* journal_format.h: the bytes of the journal. Little-endian, everything in pages of
  * JOURNAL_ALIGN_BYTES.
  *
  * A page that stands alone: the header of a segment, one of two hard-state slots, one of two
@@ -19,7 +19,7 @@
  *        0    8  checksum of [8, end), padding included
  *        8    8  checksum of [16, 128): so a header says what it knows even when its payload tore
  *       16    8  magic "HFJBATCH"
- *       24    4  format, 1
+ *       24    4  format, 2
  *       28    4  number of entries
  *       32    8  write number: one more than that of the write before
  *       40    8  generation, that of the segment
@@ -28,8 +28,10 @@
  *       88    8  write number known durable when this one was submitted
  *       96    8  checksum of the write before: the chain
  *      104    4  payload bytes
- *      108   20  zero
+ *      108    4  enum journal_reset
+ *      112   16  term and index of the reset; zero without one
  *      128    -  entries, canonical (proto/entry.h)
+ * Format 1 has no resets, and zeros from 108 on; it is read as it was.
  * Both checksums are seeded with cluster and incarnation: what a client stores cannot pose as a
  * batch, nor can another directory's (I9).
  *
@@ -45,7 +47,9 @@
 #include "storage/journal.h"
 
 enum {
-    JOURNAL_FORMAT = 1,
+    JOURNAL_PAGE_FORMAT = 1,
+    JOURNAL_BATCH_FORMAT = 2,
+    JOURNAL_BATCH_FORMAT_OLDEST = 1,
     JOURNAL_BATCH_HEADER_BYTES = 128,
 };
 
@@ -92,6 +96,8 @@ struct journal_batch_header {
     uint64_t prev_sum;
     uint32_t entry_count;
     uint32_t payload_bytes;
+    enum journal_reset reset;
+    struct raft_pos reset_pos;
 };
 
 /* On disk, padding included. */

@@ -5,6 +5,7 @@
  *   journal_slots.c     single writes, and the two files of two slots: hard state, marks
  *   journal_scan.c      reads segments and finds the chain of batches
  *   journal_recover.c   judges what was found: torn or corrupt; repairs
+ *   journal_salvage.c   goes on after damage with what still verifies
  *   journal_replay.c    the entries of the chain
  *   journal_format.c    bytes
  */
@@ -82,6 +83,7 @@ struct journal {
     struct io *io;
     int dir_fd;
     bool direct;
+    bool salvage;
     bool failed;  /* final (I6) */
     bool no_room; /* the disk was full for the last new segment */
     bool closing;
@@ -147,6 +149,8 @@ void journal_segment_name(char *to, uint32_t id);
 extern const char journal_segment_name_unfinished[];
 
 struct journal_segment *journal_segment_new(uint32_t id);
+/* One of the free list: closed, freed; its file stays. */
+void journal_segment_forget(struct journal *j, struct journal_segment *s);
 
 /* Sees to it that a spare is ready or being made; false when neither can be. */
 bool journal_spare_keep(struct journal *j);
@@ -206,6 +210,7 @@ struct journal_found_segment {
 
 /* What the files say. */
 struct journal_scan {
+    bool salvages;                          /* set by the caller: what cannot be used is left out */
     struct journal_found_segment *segments; /* newest generation first, then those without */
     size_t segment_count;
     struct journal_found_batch *chain; /* newest first, down to where `flushed` begins */
@@ -213,6 +218,9 @@ struct journal_scan {
     size_t chain_capacity;
     bool chain_is_whole;    /* its last one starts at or before `flushed`, or nothing was written */
     uint64_t known_durable; /* write number, of all headers seen */
+    uint64_t newest_header; /* write number */
+    struct raft_hard_state hard;     /* of all headers seen, ... */
+    bool votes_agree;                /* ... which do not contradict each other */
     struct journal_segment *damaged; /* its own header fails; NULL: none */
     uint64_t damaged_number;         /* the highest write number found in it */
     char *detail;                    /* for the operator: borrowed */
@@ -226,7 +234,14 @@ void journal_scan_say(struct journal_scan *scan, const char *format, ...)
 enum journal_err journal_scan_segments(struct journal *j, struct journal_scan *scan)
     __attribute__((warn_unused_result));
 
-/* Follows the chain back from the newest batch. */
+bool journal_batch_continues(const struct journal_found_batch *older,
+                             const struct journal_found_batch *newer);
+
+/* Every batch that verifies, of every segment whose header does, in no order: into scan->chain. */
+enum journal_err journal_scan_all(struct journal *j, struct journal_scan *scan)
+    __attribute__((warn_unused_result));
+
+/* Follows the chain back from the newest batch, to a reset that drops what is older at most. */
 enum journal_err journal_scan_chain(struct journal *j, struct journal_scan *scan,
                                     uint64_t flushed_index) __attribute__((warn_unused_result));
 
@@ -239,7 +254,27 @@ enum journal_err journal_replay(struct journal *j, struct journal_scan *scan,
                                 struct raft_pos flushed, struct journal_recovery *recovery)
     __attribute__((warn_unused_result));
 
+/* ---- journal_salvage.c ---- */
+
+/* In place of recovery, after it found damage: keeps what can be kept, and only then drops the
+ * rest. JOURNAL_E_CORRUPT when term and vote are not known for sure. */
+enum journal_err journal_salvage(struct journal *j, struct raft_pos flushed,
+                                 struct journal_recovery *recovery)
+    __attribute__((warn_unused_result));
+
 /* ---- journal_recover.c ---- */
+
+extern const char journal_advice[];
+
+/* The later of two, and never a lower term or a vote undone. False: they contradict each other. */
+bool journal_hard_join(struct raft_hard_state *hard, struct raft_hard_state other);
+
+/* The slots' states into *hard, likewise. */
+bool journal_hard_join_slots(struct raft_hard_state *hard, const struct journal_slots_found *slots);
+
+/* Reads and syncs: what journal_find_reset answers. */
+enum journal_err journal_recover_reset(struct journal *j, bool *ret_found, struct raft_pos *ret_pos)
+    __attribute__((warn_unused_result));
 
 /* The whole of it: scan, judge, replay, repair, sync. */
 enum journal_err journal_recover(struct journal *j, struct raft_pos flushed,

@@ -4,12 +4,11 @@
 #include "base/assert.h"
 #include "storage/journal_internal.h"
 
-static const char advice[] = "remove this member and add it again with an empty directory";
+const char journal_advice[] = "remove this member and add it again with an empty directory";
 
 /* ---- hard state ---- */
 
-/* The later of two, and never a lower term or a vote undone. False: they contradict each other. */
-static bool hard_join(struct raft_hard_state *hard, struct raft_hard_state other)
+bool journal_hard_join(struct raft_hard_state *hard, struct raft_hard_state other)
 {
     if (other.term == hard->term && hard->vote != 0 && other.vote != 0 && other.vote != hard->vote)
         return false;
@@ -24,22 +23,29 @@ static bool hard_join(struct raft_hard_state *hard, struct raft_hard_state other
     return true;
 }
 
+bool journal_hard_join_slots(struct raft_hard_state *hard, const struct journal_slots_found *slots)
+{
+    bool agrees = true;
+    for (size_t i = 0; i < 2; i++) {
+        if (slots->verdicts[i] != JOURNAL_VERDICT_OK)
+            continue;
+        struct raft_hard_state slot = { .term = slots->pages[i].a, .vote = slots->pages[i].b };
+        agrees = journal_hard_join(hard, slot) && agrees;
+    }
+    return agrees;
+}
+
 static enum journal_err hard_recover(struct journal *j, struct journal_scan *scan,
                                      const struct journal_slots_found *slots)
 {
     struct raft_hard_state hard = { 0 };
     bool agrees = true;
     for (size_t i = 0; i < scan->chain_count; i++)
-        agrees = hard_join(&hard, scan->chain[i].header.hard) && agrees;
-    for (size_t i = 0; i < 2; i++) {
-        if (slots->verdicts[i] != JOURNAL_VERDICT_OK)
-            continue;
-        struct raft_hard_state slot = { .term = slots->pages[i].a, .vote = slots->pages[i].b };
-        agrees = hard_join(&hard, slot) && agrees;
-    }
+        agrees = journal_hard_join(&hard, scan->chain[i].header.hard) && agrees;
+    agrees = journal_hard_join_slots(&hard, slots) && agrees;
     j->hard = hard;
     if (!agrees) {
-        journal_scan_say(scan, "journal: two votes are on record in one term; %s", advice);
+        journal_scan_say(scan, "journal: two votes are on record in one term; %s", journal_advice);
         return JOURNAL_E_CORRUPT;
     }
     /* The newest batch holds what the slots repeat; only without any batch would a damaged slot
@@ -47,7 +53,7 @@ static enum journal_err hard_recover(struct journal *j, struct journal_scan *sca
     bool slots_are_bad =
         slots->verdicts[0] == JOURNAL_VERDICT_BAD && slots->verdicts[1] == JOURNAL_VERDICT_BAD;
     if (scan->chain_count == 0 && slots_are_bad) {
-        journal_scan_say(scan, "journal/hard: neither slot verifies; %s", advice);
+        journal_scan_say(scan, "journal/hard: neither slot verifies; %s", journal_advice);
         return JOURNAL_E_CORRUPT;
     }
     return JOURNAL_OK;
@@ -61,20 +67,20 @@ static enum journal_err missing(struct journal_scan *scan, uint64_t number)
         scan->chain_count > 0 ? &scan->chain[scan->chain_count - 1] : NULL;
     if (scan->damaged)
         journal_scan_say(scan, "journal/%08u.seg, byte 0: the header is damaged; %s",
-                         scan->damaged->id, advice);
+                         scan->damaged->id, journal_advice);
     else if (next && number < next->header.number)
         journal_scan_say(scan,
                          "write %llu, which was durable, is gone before journal/%08u.seg, byte "
                          "%llu; %s",
                          (unsigned long long)number, next->segment->id,
-                         (unsigned long long)next->offset, advice);
+                         (unsigned long long)next->offset, journal_advice);
     else
         journal_scan_say(scan,
                          "write %llu, which was durable, is gone; the journal ends with write "
                          "%llu in %08u.seg; %s",
                          (unsigned long long)number,
                          (unsigned long long)(next ? scan->chain[0].header.number : 0),
-                         next ? scan->chain[0].segment->id : 0, advice);
+                         next ? scan->chain[0].segment->id : 0, journal_advice);
     return JOURNAL_E_CORRUPT;
 }
 
@@ -99,10 +105,10 @@ static enum journal_err flushed_judge(struct journal *j, struct journal_scan *sc
 {
     if (j->last.index >= flushed.index && j->hard.term >= flushed.term)
         return JOURNAL_OK;
-    journal_scan_say(scan,
-                     "the journal ends at index %llu, term %llu, before the store's %llu, %llu; %s",
-                     (unsigned long long)j->last.index, (unsigned long long)j->hard.term,
-                     (unsigned long long)flushed.index, (unsigned long long)flushed.term, advice);
+    journal_scan_say(
+        scan, "the journal ends at index %llu, term %llu, before the store's %llu, %llu; %s",
+        (unsigned long long)j->last.index, (unsigned long long)j->hard.term,
+        (unsigned long long)flushed.index, (unsigned long long)flushed.term, journal_advice);
     return JOURNAL_E_CORRUPT;
 }
 
@@ -282,6 +288,25 @@ static enum journal_err judge(struct journal *j, struct journal_scan *scan, stru
     return err == JOURNAL_OK ? flushed_judge(j, scan, flushed) : err;
 }
 
+/* What is found may be in a cache alone, and the store will be switched for it: it is synced before
+ * it is believed (I6). */
+enum journal_err journal_recover_reset(struct journal *j, bool *ret_found, struct raft_pos *ret_pos)
+{
+    char detail[sizeof((struct journal_recovery *)NULL)->detail];
+    struct journal_scan scan = { .detail = detail, .detail_bytes = sizeof detail };
+    enum journal_err err = journal_scan_segments(j, &scan);
+    if (err == JOURNAL_OK)
+        err = journal_scan_chain(j, &scan, 0);
+    for (size_t i = 0; i < scan.chain_count && err == JOURNAL_OK && !*ret_found; i++) {
+        *ret_found = scan.chain[i].header.reset != JOURNAL_RESET_NONE;
+        *ret_pos = scan.chain[i].header.reset_pos;
+    }
+    if (err == JOURNAL_OK && *ret_found)
+        err = segments_sync(j, &j->free);
+    journal_scan_done(&scan);
+    return err;
+}
+
 enum journal_err journal_recover(struct journal *j, struct raft_pos flushed,
                                  struct journal_recovery *recovery)
 {
@@ -294,6 +319,10 @@ enum journal_err journal_recover(struct journal *j, struct raft_pos flushed,
         err = repair(j, &slots, recovery);
     }
     journal_scan_done(&scan);
+    if (err == JOURNAL_E_CORRUPT && j->salvage) {
+        journal_recovery_done(recovery);
+        err = journal_salvage(j, flushed, recovery);
+    }
     if (err != JOURNAL_OK) {
         journal_recovery_done(recovery);
         return err;

@@ -103,13 +103,15 @@ static enum journal_err payload_take(struct replay *r, const struct journal_foun
     return rest.size == 0 ? JOURNAL_OK : refuse(r, batch, "bytes after the last entry");
 }
 
-/* Where a batch continues the log. The first one of the chain may begin before `flushed`; all
- * others begin after it, else the chain would have ended there. */
+/* Where a batch continues the log. The first one of the chain may begin before `flushed`, or is
+ * where the log began anew; all others begin after it, else the chain would have ended there. */
 static enum journal_err batch_join(struct replay *r, const struct journal_found_batch *batch,
                                    bool first)
 {
     struct raft_pos prev = batch->header.prev;
     if (first) {
+        if (batch->header.reset == JOURNAL_RESET_DROP && prev.index > r->flushed.index)
+            return refuse(r, batch, "the log begins anew after a snapshot that the store lacks");
         if (prev.index == r->flushed.index && prev.term != r->flushed.term)
             return refuse(r, batch, "the log disagrees with the store's last entry");
         r->last = prev;

@@ -23,22 +23,48 @@ static int segment_open(struct journal *j, uint32_t id)
     return j->io->ops->file_open(j->io, j->dir_fd, name, j->direct ? IO_OPEN_DIRECT : 0);
 }
 
-/* All segments have one size, which they had from the moment they got their names. */
-static enum journal_err size_check(struct journal *j, struct journal_scan *scan,
-                                   const struct journal_segment *s)
+static bool size_is_plausible(int64_t size)
 {
-    int64_t size = j->io->ops->file_size(j->io, s->fd);
-    if (size < 0)
-        return JOURNAL_E_IO;
-    bool plausible = size >= JOURNAL_SEGMENT_BYTES_MIN && size <= JOURNAL_SEGMENT_BYTES_MAX &&
-                     size % JOURNAL_ALIGN_BYTES == 0;
-    if (plausible && scan->segment_count == 1)
-        j->segment_bytes = (uint64_t)size;
-    if (plausible && (uint64_t)size == j->segment_bytes)
-        return JOURNAL_OK;
+    return size >= JOURNAL_SEGMENT_BYTES_MIN && size <= JOURNAL_SEGMENT_BYTES_MAX &&
+           size % JOURNAL_ALIGN_BYTES == 0;
+}
+
+/* A segment that was cut short cannot be one of a salvaged journal: it takes no further part. */
+static enum journal_err size_refuse(struct journal *j, struct journal_scan *scan,
+                                    struct journal_found_segment *found, int64_t size)
+{
+    struct journal_segment *s = found->segment;
     journal_scan_say(scan, "journal/%08u.seg has %lld bytes, not a segment's size", s->id,
                      (long long)size);
-    return JOURNAL_E_CORRUPT;
+    if (!scan->salvages)
+        return JOURNAL_E_CORRUPT;
+    *found = scan->segments[--scan->segment_count];
+    journal_segment_forget(j, s);
+    return JOURNAL_OK;
+}
+
+/* All segments have one size, which they had from the moment they got their names. */
+static enum journal_err sizes_check(struct journal *j, struct journal_scan *scan)
+{
+    int64_t sizes[JOURNAL_SEGMENT_IDS_MAX];
+    int64_t size = 0;
+    for (size_t i = 0; i < scan->segment_count; i++) {
+        sizes[i] = j->io->ops->file_size(j->io, scan->segments[i].segment->fd);
+        if (sizes[i] < 0)
+            return JOURNAL_E_IO;
+        if (size_is_plausible(sizes[i]) && sizes[i] > size)
+            size = sizes[i];
+    }
+    if (size > 0)
+        j->segment_bytes = (uint64_t)size;
+    for (size_t i = scan->segment_count; i > 0; i--) {
+        if (sizes[i - 1] == size && size > 0)
+            continue;
+        enum journal_err err = size_refuse(j, scan, &scan->segments[i - 1], sizes[i - 1]);
+        if (err != JOURNAL_OK)
+            return err;
+    }
+    return JOURNAL_OK;
 }
 
 static enum journal_err header_read(struct journal *j, struct journal_scan *scan,
@@ -89,15 +115,13 @@ static enum journal_err segments_open(struct journal *j, struct journal_scan *sc
         j->free_count++;
         j->id_last = id;
         scan->segments[scan->segment_count++].segment = s;
-        enum journal_err err = size_check(j, scan, s);
-        if (err != JOURNAL_OK)
-            return err;
     }
-    return JOURNAL_OK;
+    return sizes_check(j, scan);
 }
 
 enum journal_err journal_scan_segments(struct journal *j, struct journal_scan *scan)
 {
+    scan->votes_agree = true;
     scan->segments = calloc(JOURNAL_SEGMENT_IDS_MAX, sizeof *scan->segments);
     if (!scan->segments)
         return JOURNAL_E_NOMEM;
@@ -129,6 +153,16 @@ static bool batch_push(struct journal_scan *scan, const struct journal_found_bat
     return true;
 }
 
+/* What a header says counts, whatever became of its payload. */
+static void header_note(struct journal_scan *scan, const struct journal_batch_header *header)
+{
+    if (header->known_durable > scan->known_durable)
+        scan->known_durable = header->known_durable;
+    if (header->number > scan->newest_header)
+        scan->newest_header = header->number;
+    scan->votes_agree = journal_hard_join(&scan->hard, header->hard) && scan->votes_agree;
+}
+
 /* Appends what verifies in this segment, in order of place. Past bytes that do not verify it goes
  * on, page by page: what stands there says what was durable when it was written. */
 static enum journal_err segment_walk(struct journal *j, struct journal_scan *scan,
@@ -150,8 +184,7 @@ static enum journal_err segment_walk(struct journal *j, struct journal_scan *sca
         }
         uint64_t step = JOURNAL_ALIGN_BYTES;
         if (verdict == JOURNAL_VERDICT_OK) {
-            if (found.header.known_durable > scan->known_durable)
-                scan->known_durable = found.header.known_durable;
+            header_note(scan, &found.header);
             if (journal_batch_verify(rest, &j->owner, &found.header, &found.sum) ==
                 JOURNAL_VERDICT_OK) {
                 if (!batch_push(scan, &found))
@@ -199,8 +232,8 @@ static enum journal_err odd_segment_walk(struct journal *j, struct journal_scan 
     return err;
 }
 
-static bool continues(const struct journal_found_batch *older,
-                      const struct journal_found_batch *newer)
+bool journal_batch_continues(const struct journal_found_batch *older,
+                             const struct journal_found_batch *newer)
 {
     return older->header.number + 1 == newer->header.number && older->sum == newer->header.prev_sum;
 }
@@ -221,10 +254,11 @@ static bool chain_extend(struct journal_scan *scan, size_t from, uint64_t flushe
         const struct journal_found_batch *next = &chain[i];
         if (next->header.generation != next->segment->generation)
             continue; /* left from an earlier life of the segment */
-        if (scan->chain_count > 0 && !continues(next, &chain[scan->chain_count - 1]))
+        if (scan->chain_count > 0 && !journal_batch_continues(next, &chain[scan->chain_count - 1]))
             return true;
         chain[scan->chain_count++] = *next;
-        scan->chain_is_whole = next->header.prev.index <= flushed_index;
+        scan->chain_is_whole =
+            next->header.reset == JOURNAL_RESET_DROP || next->header.prev.index <= flushed_index;
         if (scan->chain_is_whole)
             return true;
     }
@@ -251,6 +285,23 @@ enum journal_err journal_scan_chain(struct journal *j, struct journal_scan *scan
     }
     if (scan->chain_count == 0)
         scan->chain_is_whole = true;
+    return JOURNAL_OK;
+}
+
+enum journal_err journal_scan_all(struct journal *j, struct journal_scan *scan)
+{
+    for (size_t i = 0; i < scan->segment_count; i++) {
+        const struct journal_found_segment *found = &scan->segments[i];
+        size_t from = scan->chain_count;
+        enum journal_err err = segment_walk(j, scan, found->segment);
+        if (err != JOURNAL_OK)
+            return err;
+        size_t end = scan->chain_count;
+        scan->chain_count = from;
+        for (size_t k = from; k < end && found->verdict == JOURNAL_VERDICT_OK; k++)
+            if (scan->chain[k].header.generation == found->segment->generation)
+                scan->chain[scan->chain_count++] = scan->chain[k];
+    }
     return JOURNAL_OK;
 }
 

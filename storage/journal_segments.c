@@ -29,6 +29,14 @@ struct journal_segment *journal_segment_new(uint32_t id)
     return s;
 }
 
+void journal_segment_forget(struct journal *j, struct journal_segment *s)
+{
+    list_remove(&s->link);
+    j->free_count--;
+    j->io->ops->file_close(j->io, s->fd);
+    free(s);
+}
+
 /* ---- making ---- */
 
 static int zeros_write(struct io *io, int fd, uint64_t bytes)

@@ -23,6 +23,9 @@
 
 enum { REPAIR_MARK_BYTES = 32 };
 
+#define REPAIR_MARK_NAME      "repair"
+#define REPAIR_MARK_NAME_NEXT "repair.new"
+
 #define REPAIR_MARK_ERRORS(X)                                           \
     X(REPAIR_MARK_OK, "ok")                                             \
     X(REPAIR_MARK_E_IO, "the repair mark cannot be read or written")    \

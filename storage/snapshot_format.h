@@ -67,6 +67,7 @@ enum {
     X(SNAPSHOT_E_IO, "the store cannot be read or written")                              \
     X(SNAPSHOT_E_NOSPACE, "no room on the disk for a snapshot")                          \
     X(SNAPSHOT_E_CORRUPT, "a row of the store fails its checksum")                       \
+    X(SNAPSHOT_E_BUSY, "a flush is running, or too many snapshots are being sent")       \
     X(SNAPSHOT_E_EXPIRED, "the snapshot was held for too long and is gone")              \
     X(SNAPSHOT_E_BAD, "a chunk of the snapshot is damaged or makes no sense")            \
     X(SNAPSHOT_E_VERSION, "the snapshot was written by a newer version of this program") \

@@ -35,8 +35,9 @@ struct snapshot_source_options {
     uint64_t hold_until_ms; /* on the io's clock */
 };
 
-/* SNAPSHOT_E_NOMEM; SNAPSHOT_E_EXPIRED: STORE_HOLDS_MAX sources are open. Nothing is read yet. The
- * store has published something: applied.index > 0 (ASSERT). */
+/* SNAPSHOT_E_NOMEM. SNAPSHOT_E_BUSY: a flush is running, whose compaction may reach past what is
+ * published: try again when it is done (its own `done` is early enough); or STORE_HOLDS_MAX sources
+ * are open. Nothing is read yet. The store has published something: applied.index > 0 (ASSERT). */
 enum snapshot_err snapshot_source_open(struct snapshot_source **ret_source, struct store *store,
                                        const struct snapshot_source_options *options)
     __attribute__((warn_unused_result));

@@ -13,6 +13,7 @@
 #include "base/assert.h"
 #include "storage/key_tree.h"
 #include "storage/rev_tree.h"
+#include "storage/store_guard.h"
 #include "storage/store_write.h"
 
 /* ---- open ---- */
@@ -83,6 +84,28 @@ static int file_fill_up(MDB_env *env)
     return MDB_SUCCESS;
 }
 
+/* LMDB would abort: with a guard the damage is marked first. */
+static void on_lmdb_assert(MDB_env *env, const char *text)
+{
+    (void)env, (void)text;
+    store_guard_on_assert();
+}
+
+static int map_guard(struct store *s)
+{
+    int fd;
+    size_t size;
+    MDB_envinfo info;
+    int rc = mdb_env_get_fd(s->env, &fd);
+    if (rc == MDB_SUCCESS)
+        rc = mdb_env_info(s->env, &info);
+    if (rc == MDB_SUCCESS)
+        rc = mdb_env_set_assert(s->env, on_lmdb_assert);
+    if (rc == MDB_SUCCESS && store_guard_find_map(fd, info.me_mapsize, &s->map, &size))
+        store_guard_add_map(s->map, size);
+    return rc;
+}
+
 static int env_open(struct store *s, const struct store_options *options)
 {
     if (mkdir(options->path, 0700) != 0 && errno != EEXIST)
@@ -98,6 +121,8 @@ static int env_open(struct store *s, const struct store_options *options)
      * keys all over the file, so the kernel's read-ahead would only displace pages. */
     if (rc == MDB_SUCCESS)
         rc = mdb_env_open(s->env, options->path, MDB_NOTLS | MDB_NORDAHEAD, 0600);
+    if (rc == MDB_SUCCESS)
+        rc = map_guard(s);
     if (rc == MDB_SUCCESS)
         rc = file_fill_up(s->env);
     int stale = 0;
@@ -212,6 +237,7 @@ enum store_err store_open(struct store **ret_s, const struct store_options *opti
     s->io = options->io;
     s->cluster_id = options->cluster_id;
     s->dirty_bytes_max = options->dirty_bytes_max;
+    list_init(&s->holds);
     arena_init(&s->open_arena, 4 * STORE_META_BYTES_MAX);
     int rc = env_open(s, options);
     enum store_err err = store_err_of_mdb(rc);
@@ -236,6 +262,8 @@ void store_close(struct store *s)
     if (s == NULL)
         return;
     ASSERT(!s->busy);
+    if (s->map != NULL)
+        store_guard_remove_map(s->map);
     if (s->env != NULL)
         mdb_env_close(s->env);
     free(s->membership);

@@ -1,7 +1,13 @@
 /* Compaction: from the last compacted revision to the compact revision, each change lets go of
  * what it superseded. What a read at the compact revision needs stays, and so does a tombstone
  * at exactly that revision, because a watch may begin there (etcd issues 18089, 19179): the next
- * compaction begins with that revision once more and finds it. */
+ * compaction begins with that revision once more and finds it.
+ *
+ * A snapshot that is being sent holds compaction up (storage/snapshot_source.h). Changes go out in
+ * the order of their revisions, and the receiver rebuilds from what it gets. Let a put of a key at
+ * 5 be sent and its deletion at 8 not yet: were 8 compacted now, both rows would go, and the
+ * receiver would keep a key that is gone. So a change is compacted only when it was sent and
+ * acknowledged; what it superseded was sent before it. */
 #include "base/assert.h"
 #include "storage/key_tree.h"
 #include "storage/rev_tree.h"
@@ -41,11 +47,17 @@ static enum store_err superseded_remove(struct compaction *c, const struct kv_re
     return err == STORE_OK ? store_writer_reserve(w, c->removed * REMOVED_BYTES) : err;
 }
 
+static int64_t compact_end(const struct store_writer *w)
+{
+    int64_t limit = w->store->compact_limit;
+    return limit < w->publish.compact_revision ? limit : w->publish.compact_revision;
+}
+
 static enum store_err compact_walk(struct compaction *c, uint64_t rows_max, bool *ret_pending)
 {
     struct store_writer *w = c->writer;
     const int64_t begin = w->publish.compacted_revision;
-    const int64_t end = w->publish.compact_revision;
+    const int64_t end = compact_end(w);
     struct kv_revision at = { .main = begin };
     uint64_t rows = 0;
     for (;;) {
@@ -81,11 +93,56 @@ enum store_err store_compact(struct store_writer *w, uint64_t rows_max, bool *re
 {
     ASSERT(w->publish.compacted_revision <= w->publish.compact_revision);
     *ret_pending = false;
-    if (w->publish.compacted_revision == w->publish.compact_revision)
+    if (compact_end(w) <= w->publish.compacted_revision)
         return STORE_OK;
     struct compaction c = { .writer = w };
     arena_init(&c.arena, ARENA_BYTES_MAX);
     enum store_err err = compact_walk(&c, rows_max, ret_pending);
     arena_done(&c.arena);
     return err;
+}
+
+/* ---- holds ---- */
+
+bool store_hold_begin(struct store *s, struct store_hold *hold)
+{
+    if (s->busy || s->hold_count == STORE_HOLDS_MAX)
+        return false;
+    hold->ended = false;
+    list_push_back(&s->holds, &hold->link);
+    s->hold_count++;
+    return true;
+}
+
+void store_hold_end(struct store *s, struct store_hold *hold)
+{
+    list_remove(&hold->link);
+    s->hold_count--;
+}
+
+static int64_t holds_limit(const struct store *s, uint64_t now_ms)
+{
+    int64_t limit = INT64_MAX;
+    for (const struct list *l = s->holds.next; l != &s->holds; l = l->next) {
+        const struct store_hold *hold = LIST_ENTRY(l, struct store_hold, link);
+        if (!hold->ended && hold->until_ms > now_ms && hold->revision - 1 < limit)
+            limit = hold->revision - 1;
+    }
+    return limit;
+}
+
+int64_t store_holds_limit(struct store *s)
+{
+    uint64_t now_ms = io_now_ms(s->io);
+    for (struct list *l = s->holds.next; l != &s->holds; l = l->next) {
+        struct store_hold *hold = LIST_ENTRY(l, struct store_hold, link);
+        hold->ended = hold->ended || hold->until_ms <= now_ms;
+    }
+    return holds_limit(s, now_ms);
+}
+
+bool store_may_compact(const struct store *s, int64_t compact_revision)
+{
+    int64_t limit = holds_limit(s, io_now_ms(s->io));
+    return (limit < compact_revision ? limit : compact_revision) > s->published.compacted_revision;
 }

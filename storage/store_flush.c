@@ -44,14 +44,18 @@ static enum store_err revs_write(struct store_writer *w, const struct memtable *
     return STORE_OK;
 }
 
+enum store_err store_rows_write(struct store_writer *w, const struct memtable *memtable)
+{
+    enum store_err err = keys_write(w, memtable);
+    return err == STORE_OK ? revs_write(w, memtable) : err;
+}
+
 /* Writes all rows, and only then lets w->publish say what they make (I3). */
 static enum store_err rows_write(struct store_writer *w, const struct store_flush *flush)
 {
     enum store_err err = STORE_OK;
     if (flush->memtable != NULL)
-        err = keys_write(w, flush->memtable);
-    if (err == STORE_OK && flush->memtable != NULL)
-        err = revs_write(w, flush->memtable);
+        err = store_rows_write(w, flush->memtable);
     struct store_state next = w->publish; /* applied, log_start and terms grow with the log */
     for (size_t i = 0; i < flush->entry_count && err == STORE_OK; i++)
         err = store_log_append(w, &flush->entries[i], &next);
@@ -149,6 +153,7 @@ void store_flush_begin(struct store *s, struct store_flush *flush)
     flush_check(s, flush);
     s->busy = true;
     s->began_us = s->io->ops->now_us(s->io);
+    s->compact_limit = store_holds_limit(s);
     flush->store = s;
     flush->err = STORE_OK;
     flush->compaction_pending = false;

@@ -39,7 +39,9 @@ void store_guard_uninstall(void);
 void store_guard_enter(void);
 void store_guard_leave(void);
 
-/* For storage/store.c. */
+/* For storage/store.c. LMDB does not tell where its map is; the process's list of maps does: one of
+ * this file, at least this long. False: there is none, or no such list. */
+bool store_guard_find_map(int fd, size_t size_min, const void **ret_address, size_t *ret_size);
 void store_guard_add_map(const void *address, size_t size);
 void store_guard_remove_map(const void *address);
 void store_guard_on_assert(void); /* of LMDB's; returns when no guard is installed */

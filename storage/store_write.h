@@ -31,6 +31,7 @@ struct store_trees {
 struct store {
     struct io *io;
     MDB_env *env;
+    const void *map; /* LMDB's; NULL: not guarded yet */
     struct store_trees trees;
     uint64_t cluster_id;
     uint64_t dirty_bytes_max;
@@ -39,10 +40,13 @@ struct store {
     uint64_t began_us;
     struct store_state published;
     struct store_usage usage;
+    struct list holds; /* of store_hold */
+    uint32_t hold_count;
     uint8_t *membership;     /* behind published.membership; NULL: in open_arena */
     struct arena open_arena; /* what store_open gave out */
     /* The job's while it runs. */
     enum store_err failed; /* of an earlier job: nothing is written any more (I6) */
+    int64_t compact_limit; /* changes above it keep what they superseded: the holds, at its begin */
     uint64_t next_layer_id;
     struct store_state next;
     struct store_usage next_usage;
@@ -79,6 +83,12 @@ void store_writer_abort(struct store_writer *w);
 /* Reads LMDB's list of free pages; what was known before when that cannot be read. */
 struct store_usage store_usage_measure(struct store *s);
 
+/* ---- the flush ---- */
+
+/* The rows of a memtable, of keys in key order, then of revisions. */
+enum store_err store_rows_write(struct store_writer *w, const struct memtable *memtable)
+    __attribute__((warn_unused_result));
+
 /* ---- the log ---- */
 
 /* Writes the entry's rows, and its term into state. */
@@ -92,8 +102,11 @@ enum store_err store_log_trim(struct store_writer *w, uint64_t keep_index)
 
 /* ---- compaction ---- */
 
-/* Removes what revisions up to w->publish.compact_revision superseded; ends after about rows_max
- * records, at the end of a revision. */
+/* What the holds allow now, INT64_MAX without any. Ends those whose deadline has passed. */
+int64_t store_holds_limit(struct store *s);
+
+/* Removes what revisions up to w->publish.compact_revision superseded, and up to the store's
+ * compact_limit; ends after about rows_max records, at the end of a revision. */
 enum store_err store_compact(struct store_writer *w, uint64_t rows_max, bool *ret_pending)
     __attribute__((warn_unused_result));
 

@@ -219,6 +219,7 @@ static struct daemon_sizes sizes_small(void)
         .window_entries_max = 8192,
         .views_max = 16,
         .read_jobs_max = 8,
+        .learners_max = SIM_NODES_MAX,
         .journal_segment_count_max = 8,
         .journal_segment_bytes = 256 << 10,
         .memtable_bytes_max = 256 << 10,

@@ -83,9 +83,21 @@ static void recovery_check(struct lab *lab)
     lab->in_flight = false;
 }
 
+static void snapshot_recover(struct lab *lab)
+{
+    bool found = false;
+    struct raft_pos pos = { 0 };
+    if (lab->snapshot.index == 0 || journal_find_reset(&lab->options, &found, &pos) != JOURNAL_OK)
+        return; /* what is wrong shows when the journal is opened */
+    if (found && pos.index == lab->snapshot.index && pos.term == lab->snapshot.term)
+        lab->flushed = pos;
+    lab->snapshot = (struct raft_pos){ 0 };
+}
+
 enum journal_err lab_open(struct lab *lab)
 {
     ASSERT(!lab->j);
+    snapshot_recover(lab);
     enum journal_err err = journal_open(&lab->j, &lab->options, lab->flushed, &lab->recovery);
     if (err == JOURNAL_OK)
         recovery_check(lab);
@@ -152,7 +164,7 @@ enum journal_err lab_write(struct lab *lab, const struct lab_batch *batch)
 {
     ASSERT(batch->count <= LAB_BATCH_MAX);
     ASSERT(batch->prev_index + batch->count <= LAB_INDEX_MAX);
-    ASSERT(batch->prev_index <= lab->durable.last);
+    ASSERT(batch->reset == JOURNAL_RESET_DROP || batch->prev_index <= lab->durable.last);
     struct slice entries[LAB_BATCH_MAX];
     struct raft_pos positions[LAB_BATCH_MAX];
     struct lab_state next = lab->durable;
@@ -160,6 +172,10 @@ enum journal_err lab_write(struct lab *lab, const struct lab_batch *batch)
     next.hard = batch->hard;
     if (batch->count > 0)
         next.last = batch->prev_index;
+    if (batch->reset == JOURNAL_RESET_DROP) {
+        next.last = batch->reset_pos.index;
+        next.terms[next.last] = batch->reset_pos.term;
+    }
     for (uint32_t i = 0; i < batch->count; i++) {
         uint64_t index = ++next.last;
         positions[i] = (struct raft_pos){ .term = batch->term, .index = index };
@@ -172,7 +188,9 @@ enum journal_err lab_write(struct lab *lab, const struct lab_batch *batch)
     }
     struct journal_batch made = {
         .hard = batch->hard,
-        .prev = { .term = lab->durable.terms[batch->prev_index], .index = batch->prev_index },
+        .reset = batch->reset,
+        .reset_pos = batch->reset_pos,
+        .prev = { .term = next.terms[batch->prev_index], .index = batch->prev_index },
         .entries = entries,
         .positions = positions,
         .entry_count = batch->count,
@@ -180,6 +198,8 @@ enum journal_err lab_write(struct lab *lab, const struct lab_batch *batch)
     enum journal_err err = journal_write(lab->j, &made, on_written, lab);
     if (err != JOURNAL_OK)
         return err; /* nothing began */
+    if (batch->reset != JOURNAL_RESET_NONE)
+        lab->snapshot = batch->reset_pos;
     lab->pending = next;
     lab->in_flight = true;
     return err;
@@ -206,8 +226,17 @@ void lab_append(struct lab *lab, uint32_t count, uint32_t payload_bytes)
                                             .payload_bytes = payload_bytes });
 }
 
+void lab_switch(struct lab *lab)
+{
+    ASSERT(lab->snapshot.index >= lab->flushed.index);
+    lab->flushed = lab->snapshot;
+    lab->snapshot = (struct raft_pos){ 0 };
+    journal_release(lab->j, lab->flushed.index);
+}
+
 void lab_flush(struct lab *lab, uint64_t index)
 {
+    ASSERT(lab->snapshot.index == 0);
     ASSERT(index <= lab->durable.last);
     if (index > lab->flushed.index)
         lab->flushed = (struct raft_pos){ .term = lab->durable.terms[index], .index = index };

@@ -30,6 +30,7 @@ struct lab {
     struct lab_state pending;
     bool in_flight; /* pending may or may not be there */
     struct raft_pos flushed;
+    struct raft_pos snapshot;         /* complete beside the store; index 0: none */
     struct journal_recovery recovery; /* of the last lab_open */
     enum journal_err completed;       /* of the last write that completed */
     uint64_t completed_count;
@@ -40,7 +41,8 @@ struct lab {
 struct lab *lab_new(uint64_t seed);
 void lab_free(struct lab *lab); /* closes what is open */
 
-/* Opens it and, when that succeeds, checks what came back against the model (cr_assert). */
+/* Opens it and, when that succeeds, checks what came back against the model (cr_assert). A snapshot
+ * becomes the store before, when the journal has its reset, and is gone otherwise. */
 enum journal_err lab_open(struct lab *lab);
 void lab_close(struct lab *lab);
 
@@ -54,6 +56,8 @@ struct lab_batch {
     uint64_t term;
     uint32_t count;
     uint32_t payload_bytes; /* of each */
+    enum journal_reset reset;
+    struct raft_pos reset_pos; /* then lab->snapshot, too */
 };
 enum journal_err lab_write(struct lab *lab, const struct lab_batch *batch);
 
@@ -62,6 +66,9 @@ void lab_write_now(struct lab *lab, const struct lab_batch *batch);
 
 /* count entries of payload_bytes appended in the present term, likewise. */
 void lab_append(struct lab *lab, uint32_t count, uint32_t payload_bytes);
+
+/* The snapshot whose reset is durable becomes the store; the journal may release. */
+void lab_switch(struct lab *lab);
 
 /* The store takes over up to index, which is durable; the journal may release. */
 void lab_flush(struct lab *lab, uint64_t index);

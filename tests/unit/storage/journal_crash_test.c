@@ -8,11 +8,37 @@
 
 enum { RUNS = 400, LIVES = 6, STEPS = 60 };
 
+/* A snapshot that goes past everything here, or to an entry that is here. */
+static struct lab_batch reset_random(struct lab *lab)
+{
+    struct prng *chance = &lab->chance;
+    struct lab_batch b = { .hard = lab->durable.hard, .prev_index = lab->durable.last };
+    uint64_t span = lab->durable.last - lab->flushed.index;
+    if (span > 0 && prng_below(chance, 2) == 0) {
+        uint64_t index = lab->flushed.index + 1 + prng_below(chance, span);
+        b.reset = JOURNAL_RESET_KEEP;
+        b.reset_pos = (struct raft_pos){ .term = lab->durable.terms[index], .index = index };
+        return b;
+    }
+    b.hard.term++;
+    b.hard.vote = 0;
+    b.term = b.hard.term;
+    b.reset = JOURNAL_RESET_DROP;
+    b.prev_index = lab->flushed.index + 1 + prng_below(chance, span + 10);
+    b.reset_pos = (struct raft_pos){ .term = b.term, .index = b.prev_index };
+    b.count = (uint32_t)prng_below(chance, 3);
+    b.payload_bytes = 200;
+    return b;
+}
+
 static struct lab_batch batch_random(struct lab *lab)
 {
     struct prng *chance = &lab->chance;
     struct lab_batch b = { .hard = lab->durable.hard, .prev_index = lab->durable.last };
     uint64_t kind = prng_below(chance, 8);
+    if (lab->snapshot.index == 0 && prng_below(chance, 12) == 0 &&
+        lab->durable.last + 20 < LAB_INDEX_MAX)
+        return reset_random(lab);
     if (kind == 0) { /* a new term, perhaps with a vote */
         b.hard.term++;
         b.hard.vote = prng_below(chance, 4);
@@ -23,10 +49,12 @@ static struct lab_batch batch_random(struct lab *lab)
             b.hard.vote = 1 + prng_below(chance, 3);
         return b;
     }
-    bool rewrites = kind == 2 && lab->durable.last > lab->flushed.index;
+    uint64_t fixed =
+        lab->snapshot.index > lab->flushed.index ? lab->snapshot.index : lab->flushed.index;
+    bool rewrites = kind == 2 && lab->durable.last > fixed;
     if (rewrites) { /* a new leader's entries in place of ours */
-        uint64_t span = lab->durable.last - lab->flushed.index;
-        b.prev_index = lab->flushed.index + prng_below(chance, span + 1);
+        uint64_t span = lab->durable.last - fixed;
+        b.prev_index = fixed + prng_below(chance, span + 1);
         b.hard.term++;
         b.hard.vote = 0;
     }
@@ -73,6 +101,11 @@ static void work_random(struct lab *lab)
         fake_io_advance(lab->fake, prng_below(chance, 60));
         return;
     case 4:
+        if (lab->snapshot.index > 0) {
+            if (!lab->in_flight)
+                lab_switch(lab);
+            return;
+        }
         if (prng_below(chance, 3) == 0 && flush_limit(lab) > lab->flushed.index) {
             uint64_t span = flush_limit(lab) - lab->flushed.index;
             lab_flush(lab, lab->flushed.index + 1 + prng_below(chance, span));

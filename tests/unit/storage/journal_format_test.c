@@ -1,5 +1,7 @@
 #include <criterion/criterion.h>
 
+#include "base/bytes.h"
+#include "base/checksum.h"
 #include "storage/journal_format.h"
 
 enum { PAGE = JOURNAL_ALIGN_BYTES };
@@ -19,7 +21,7 @@ static void expect_bytes(const uint8_t *got, const uint8_t *want, size_t size, c
         cr_assert_eq(got[i], want[i], "%s, byte %zu: %02x, not %02x", what, i, got[i], want[i]);
 }
 
-/* Format 1. A change here is a new format: count JOURNAL_FORMAT up and keep reading this one. */
+/* Format 1 of pages. A change here is a new format: count it up and keep reading this one. */
 static const uint8_t golden_pages[3][72] = {
     {
         0x96, 0x8d, 0x81, 0xad, 0x23, 0xc1, 0x79, 0xa8, 0x48, 0x46, 0x4a, 0x2d, 0x53, 0x45, 0x47,
@@ -44,7 +46,8 @@ static const uint8_t golden_pages[3][72] = {
     },
 };
 
-static const uint8_t golden_batch[JOURNAL_BATCH_HEADER_BYTES + 5] = {
+/* Format 1 of batches, as directories of the first versions have it. */
+static const uint8_t golden_batch_1[JOURNAL_BATCH_HEADER_BYTES + 5] = {
     0x0d, 0x3a, 0xbe, 0x96, 0x1f, 0x2c, 0x29, 0x32, 0x1f, 0x38, 0x30, 0x1e, 0x84, 0x6e, 0xe9,
     0x62, 0x48, 0x46, 0x4a, 0x42, 0x41, 0x54, 0x43, 0x48, 0x01, 0x00, 0x00, 0x00, 0x01, 0x00,
     0x00, 0x00, 0x28, 0x27, 0x26, 0x25, 0x24, 0x23, 0x22, 0x21, 0x38, 0x37, 0x36, 0x35, 0x34,
@@ -56,6 +59,19 @@ static const uint8_t golden_batch[JOURNAL_BATCH_HEADER_BYTES + 5] = {
     0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x68, 0x65, 0x6c, 0x6c, 0x6f,
 };
 
+/* Format 2. */
+static const uint8_t golden_batch[JOURNAL_BATCH_HEADER_BYTES + 5] = {
+    0x8b, 0xab, 0xc9, 0x97, 0x6f, 0xe3, 0x2a, 0xcc, 0x76, 0x09, 0xe9, 0x1b, 0x80, 0xdd, 0xea,
+    0x20, 0x48, 0x46, 0x4a, 0x42, 0x41, 0x54, 0x43, 0x48, 0x02, 0x00, 0x00, 0x00, 0x01, 0x00,
+    0x00, 0x00, 0x28, 0x27, 0x26, 0x25, 0x24, 0x23, 0x22, 0x21, 0x38, 0x37, 0x36, 0x35, 0x34,
+    0x33, 0x32, 0x31, 0x09, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x48, 0x47, 0x46, 0x45,
+    0x44, 0x43, 0x42, 0x41, 0x0b, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x08, 0x00, 0x00,
+    0x00, 0x00, 0x00, 0x00, 0x00, 0x58, 0x57, 0x56, 0x55, 0x54, 0x53, 0x52, 0x51, 0x27, 0x27,
+    0x26, 0x25, 0x24, 0x23, 0x22, 0x21, 0x68, 0x67, 0x66, 0x65, 0x64, 0x63, 0x62, 0x61, 0x05,
+    0x00, 0x00, 0x00, 0x02, 0x00, 0x00, 0x00, 0x07, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+    0x78, 0x77, 0x76, 0x75, 0x74, 0x73, 0x72, 0x71, 0x68, 0x65, 0x6c, 0x6c, 0x6f,
+};
+
 static const struct journal_batch_header batch_header = {
     .number = 0x2122232425262728,
     .generation = 0x3132333435363738,
@@ -65,6 +81,8 @@ static const struct journal_batch_header batch_header = {
     .prev_sum = 0x6162636465666768,
     .entry_count = 1,
     .payload_bytes = 5,
+    .reset = JOURNAL_RESET_KEEP,
+    .reset_pos = { .term = 7, .index = 0x7172737475767778 },
 };
 
 Test(journal_format, golden_pages)
@@ -83,6 +101,21 @@ Test(journal_format, golden_pages)
     }
 }
 
+static void expect_header(const struct journal_batch_header *read)
+{
+    cr_assert_eq(read->number, batch_header.number);
+    cr_assert_eq(read->generation, batch_header.generation);
+    cr_assert_eq(read->hard.term, 9);
+    cr_assert_eq(read->hard.vote, batch_header.hard.vote);
+    cr_assert_eq(read->hard.commit, 11);
+    cr_assert_eq(read->prev.term, 8);
+    cr_assert_eq(read->prev.index, batch_header.prev.index);
+    cr_assert_eq(read->known_durable, batch_header.known_durable);
+    cr_assert_eq(read->prev_sum, batch_header.prev_sum);
+    cr_assert_eq(read->entry_count, 1);
+    cr_assert_eq(read->payload_bytes, 5);
+}
+
 Test(journal_format, golden_batch)
 {
     struct journal_owner owner = owner_make();
@@ -98,17 +131,45 @@ Test(journal_format, golden_batch)
     cr_assert_eq(journal_batch_header_decode(in, &owner, &read), JOURNAL_VERDICT_OK);
     cr_assert_eq(journal_batch_verify(in, &owner, &read, &read_sum), JOURNAL_VERDICT_OK);
     cr_assert_eq(read_sum, sum);
-    cr_assert_eq(read.number, batch_header.number);
-    cr_assert_eq(read.generation, batch_header.generation);
-    cr_assert_eq(read.hard.term, 9);
-    cr_assert_eq(read.hard.vote, batch_header.hard.vote);
-    cr_assert_eq(read.hard.commit, 11);
-    cr_assert_eq(read.prev.term, 8);
-    cr_assert_eq(read.prev.index, batch_header.prev.index);
-    cr_assert_eq(read.known_durable, batch_header.known_durable);
-    cr_assert_eq(read.prev_sum, batch_header.prev_sum);
-    cr_assert_eq(read.entry_count, 1);
-    cr_assert_eq(read.payload_bytes, 5);
+    expect_header(&read);
+    cr_assert_eq(read.reset, JOURNAL_RESET_KEEP);
+    cr_assert_eq(read.reset_pos.term, 7);
+    cr_assert_eq(read.reset_pos.index, batch_header.reset_pos.index);
+}
+
+Test(journal_format, reads_batches_of_format_1)
+{
+    struct journal_owner owner = owner_make();
+    uint8_t batch[PAGE] = { 0 };
+    memcpy(batch, golden_batch_1, sizeof golden_batch_1);
+    struct journal_batch_header read;
+    uint64_t sum = 0;
+    struct slice in = slice_of(batch, PAGE);
+    cr_assert_eq(journal_batch_header_decode(in, &owner, &read), JOURNAL_VERDICT_OK);
+    cr_assert_eq(journal_batch_verify(in, &owner, &read, &sum), JOURNAL_VERDICT_OK);
+    expect_header(&read);
+    cr_assert_eq(read.reset, JOURNAL_RESET_NONE);
+    cr_assert_eq(read.reset_pos.index, 0);
+}
+
+Test(journal_format, tells_a_newer_format_or_reset_from_damage)
+{
+    struct journal_owner owner = owner_make();
+    struct journal_batch_header newer = batch_header;
+    newer.reset = (enum journal_reset)3;
+    uint8_t batch[PAGE] = { 0 };
+    journal_batch_seal(batch, &owner, &newer);
+    struct journal_batch_header read;
+    cr_assert_eq(journal_batch_header_decode(slice_of(batch, PAGE), &owner, &read),
+                 JOURNAL_VERDICT_VERSION);
+    static const uint32_t formats[] = { 0, 3, UINT32_MAX };
+    for (size_t i = 0; i < 3; i++) {
+        journal_batch_seal(batch, &owner, &batch_header);
+        put_le32(batch + 24, formats[i]);
+        put_le64(batch + 8, checksum(slice_of(batch + 16, 112), owner.seed));
+        cr_assert_eq(journal_batch_header_decode(slice_of(batch, PAGE), &owner, &read),
+                     JOURNAL_VERDICT_VERSION);
+    }
 }
 
 Test(journal_format, every_flip_in_a_page_shows)
