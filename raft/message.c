@@ -100,9 +100,11 @@ static void answer_stale(struct raft *r, const struct raft_msg *msg)
         answer.type = RAFT_MSG_APPEND_RESULT;
         answer.append_result.rejected = true;
         answer.append_result.rejected_prev = msg->append.prev.index;
+        answer.append_result.repair_id = raft_repair_id(r);
         break;
     case RAFT_MSG_HEARTBEAT:
         answer.type = RAFT_MSG_HEARTBEAT_RESULT;
+        answer.heartbeat_result.repair_id = raft_repair_id(r);
         break;
     case RAFT_MSG_READ_INDEX:
         answer.type = RAFT_MSG_READ_INDEX_RESULT;

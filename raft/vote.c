@@ -40,7 +40,8 @@ void raft_vote_reject(struct raft *r, const struct raft_msg *msg)
     uint64_t term = r->term;
     if (msg->vote.pre_vote && msg->term - 1 > term)
         term = msg->term - 1;
-    push_result(r, msg, term, false);
+    if (term > 0) /* a blank disk that awaits repair: no message is of that term */
+        push_result(r, msg, term, false);
 }
 
 static bool is_grantable(const struct raft *r, const struct raft_msg *msg)

@@ -52,10 +52,10 @@ void cluster_free(struct cluster *c)
         struct cluster_node *n = &c->nodes[i];
         if (n->is_up)
             cluster_crash(c, n->id);
-        for (; n->disk.last > 0; n->disk.last--)
-            block_unref(n->disk.log[n->disk.last].block);
-        free(n->disk.log);
+        cluster_disk_free(&n->disk);
     }
+    for (uint64_t i = 1; i <= c->truth_count; i++)
+        block_unref(c->truth[i].block);
     while (c->event_count > 0) {
         struct cluster_event event = cluster_pop(c);
         if (event.kind == CLUSTER_MESSAGE)
@@ -81,9 +81,8 @@ struct cluster_node *cluster_node(struct cluster *c, uint64_t id)
 
 /* ---- entries ---- */
 
-/* The bytes are its value's number, and padding. */
-static struct raft_entry new_entry(struct raft_pos pos, enum raft_entry_type type, uint64_t value,
-                                   uint32_t size_bytes)
+struct raft_entry cluster_entry_new(struct raft_pos pos, enum raft_entry_type type, uint64_t value,
+                                    uint32_t size_bytes)
 {
     ASSERT(size_bytes >= 8);
     struct block *b = block_new(size_bytes);
@@ -102,7 +101,8 @@ void cluster_preload(struct cluster *c, uint64_t id, uint64_t term, const char *
     for (; *terms; terms++) {
         struct raft_pos pos = { .term = (uint64_t)(*terms - '0'), .index = disk->last + 1 };
         uint64_t prev_term = disk->last == 0 ? 0 : disk->log[disk->last].pos.term;
-        struct raft_entry e = new_entry(pos, RAFT_ENTRY_COMMAND, pos.term << 32 | pos.index, 16);
+        struct raft_entry e =
+            cluster_entry_new(pos, RAFT_ENTRY_COMMAND, pos.term << 32 | pos.index, 16);
         cluster_check_entry(c, &e, prev_term);
         cluster_disk_append(disk, &e);
         block_unref(e.block);
@@ -110,17 +110,6 @@ void cluster_preload(struct cluster *c, uint64_t id, uint64_t term, const char *
 }
 
 /* ---- life of a node ---- */
-
-static struct raft_config config_of(const struct cluster *c)
-{
-    struct raft_config config = { .member_count = c->options.node_count };
-    for (uint32_t i = 0; i < config.member_count; i++) {
-        bool is_learner = i >= config.member_count - c->options.learner_count;
-        config.members[i] =
-            (struct raft_member){ .id = i + 1, .roles = is_learner ? RAFT_LEARNER : RAFT_VOTER };
-    }
-    return config;
-}
 
 static struct raft_pos disk_pos(const struct cluster_disk *disk, uint64_t index)
 {
@@ -136,9 +125,22 @@ static uint32_t term_starts(const struct cluster_disk *disk, struct raft_term_st
     return count;
 }
 
-static uint64_t extend_hash(uint64_t hash, const struct raft_entry *entry)
+uint64_t cluster_extend_hash(uint64_t hash, const struct raft_entry *entry)
 {
     return hash * 31 + get_le64(entry->bytes.data);
+}
+
+static void restore(struct cluster_node *n)
+{
+    for (uint64_t i = n->disk.flushed + 1; i <= n->disk.last; i++) {
+        const struct raft_entry *e = &n->disk.log[i];
+        struct raft_config config;
+        bool is_config = e->type == RAFT_ENTRY_CONFIG;
+        if (is_config)
+            config = cluster_config_of_entry(e);
+        enum raft_err err = raft_restore_entry(n->raft, e, is_config ? &config : NULL);
+        ASSERT(err == RAFT_OK);
+    }
 }
 
 void cluster_start(struct cluster *c, uint64_t id)
@@ -151,29 +153,27 @@ void cluster_start(struct cluster *c, uint64_t id)
     options.seed = prng_next(&c->prng);
     struct raft_start start = {
         .hard = n->disk.hard,
-        .config = config_of(c),
+        .config = cluster_config_at(c, n->disk.log, n->disk.flushed).config,
         .log_start = disk_pos(&n->disk, n->disk.log_start),
         .flushed = disk_pos(&n->disk, n->disk.flushed),
         .term_starts = starts,
         .term_start_count = term_starts(&n->disk, starts),
+        .awaits_repair = n->disk.awaits_repair,
         .now_ms = c->now_ms,
     };
     n->memory = malloc(raft_memory_bytes(&options));
     enum raft_err err = raft_open(&n->raft, n->memory, &options, &start);
     ASSERT(err == RAFT_OK);
-    n->state_hash = 0;
-    for (uint64_t i = 1; i <= n->disk.flushed; i++)
-        n->state_hash = extend_hash(n->state_hash, &n->disk.log[i]);
-    for (uint64_t i = n->disk.flushed + 1; i <= n->disk.last; i++) {
-        err = raft_restore_entry(n->raft, &n->disk.log[i], NULL);
-        ASSERT(err == RAFT_OK);
-    }
+    n->state_hash = cluster_hash_at(c, n->disk.flushed);
+    restore(n);
     raft_set_voice(n->raft, true);
     n->applied = n->disk.flushed;
+    n->commit_seen = raft_commit_index(n->raft);
+    n->hold_index = 0;
     n->is_up = true;
     n->life++;
-    cluster_trace(c, id, "start term=%lu last=%lu", (unsigned long)n->disk.hard.term,
-                  (unsigned long)n->disk.last);
+    cluster_trace(c, id, "start term=%lu last=%lu%s", (unsigned long)n->disk.hard.term,
+                  (unsigned long)n->disk.last, n->disk.awaits_repair ? " awaits repair" : "");
     IGNORE(cluster_feed(c, id, (struct raft_event){ .type = RAFT_EV_TICK }), "cannot fail");
 }
 
@@ -196,6 +196,7 @@ void cluster_crash(struct cluster *c, uint64_t id)
     n->is_up = false;
     n->noop_due = false;
     n->disk_busy_ms = 0;
+    n->stalled_until_ms = 0;
 }
 
 /* ---- effects ---- */
@@ -205,7 +206,8 @@ static void propose_noop(struct cluster *c, struct cluster_node *n)
 {
     if (!n->noop_due || raft_status(n->raft).role != RAFT_LEADER)
         return;
-    struct raft_entry e = new_entry(raft_next_pos(n->raft), RAFT_ENTRY_NOOP, ++c->value_last, 8);
+    struct raft_entry e =
+        cluster_entry_new(raft_next_pos(n->raft), RAFT_ENTRY_NOOP, ++c->value_last, 8);
     struct raft_event event = { .type = RAFT_EV_PROPOSE,
                                 .propose = { .entries = &e, .entry_count = 1 } };
     n->noop_due = false;
@@ -214,10 +216,21 @@ static void propose_noop(struct cluster *c, struct cluster_node *n)
     block_unref(e.block);
 }
 
+/* Unless that was done by a step within this one. */
+static void leave_joint(struct cluster *c, struct cluster_node *n)
+{
+    struct raft_config_at joint = raft_config_in_force(n->raft);
+    if (!raft_config_is_joint(&joint.config) || raft_status(n->raft).role != RAFT_LEADER)
+        return;
+    struct raft_config left = raft_config_left(&joint.config);
+    enum raft_err err = cluster_propose_config(c, n->id, &left);
+    ASSERT(err == RAFT_OK || err == RAFT_E_FULL);
+}
+
 static void apply(struct cluster *c, struct cluster_node *n, struct raft_range range)
 {
     for (uint64_t i = range.first; i <= range.last; i++)
-        n->state_hash = extend_hash(n->state_hash, raft_entry_at(n->raft, i));
+        n->state_hash = cluster_extend_hash(n->state_hash, raft_entry_at(n->raft, i));
     n->applied = range.last;
     IGNORE(cluster_feed(c, n->id,
                         (struct raft_event){ .type = RAFT_EV_APPLIED,
@@ -235,6 +248,7 @@ static void carry_out(struct cluster *c, struct cluster_node *n, const struct ra
     for (uint32_t i = 0; i < ready->message_count; i++) {
         const struct raft_msg *msg = &ready->messages[i];
         n->no_room_count += msg->type == RAFT_MSG_APPEND_RESULT && msg->append_result.no_room;
+        n->timeout_now_count += msg->type == RAFT_MSG_TIMEOUT_NOW;
         cluster_send(c, msg);
     }
     for (uint32_t i = 0; i < ready->fetch_count; i++) {
@@ -245,11 +259,21 @@ static void carry_out(struct cluster *c, struct cluster_node *n, const struct ra
                                                  .life = n->life,
                                                  .fetch = ready->fetches[i] });
     }
+    for (uint32_t i = 0; i < ready->snapshot_count; i++)
+        cluster_snapshot_begin(c, n, ready->snapshots[i].member);
+    if (ready->repaired)
+        cluster_later(c, (struct cluster_event){ .due_ms = c->now_ms + 3,
+                                                 .kind = CLUSTER_REPAIRED,
+                                                 .node = (uint32_t)n->id - 1,
+                                                 .life = n->life });
+    bool leaves_joint = ready->leave_joint_due && !c->options.stays_joint;
     if (ready->status_changed)
         n->noop_due = ready->status.role == RAFT_LEADER;
     if (committed.first <= committed.last)
         apply(c, n, committed);
     propose_noop(c, n);
+    if (leaves_joint)
+        leave_joint(c, n);
 }
 
 enum raft_err cluster_feed(struct cluster *c, uint64_t id, struct raft_event event)
@@ -309,6 +333,11 @@ static void happen(struct cluster *c, struct cluster_event *event)
         cluster_message_done(&event->msg);
         return;
     case CLUSTER_DURABLE:
+        if (is_current && c->now_ms < n->stalled_until_ms) {
+            event->due_ms = n->stalled_until_ms;
+            cluster_later(c, *event);
+            return;
+        }
         seq = is_current ? cluster_writes_land(c, n, event->seq) : 0;
         if (seq == 0)
             return;
@@ -320,6 +349,19 @@ static void happen(struct cluster *c, struct cluster_event *event)
     case CLUSTER_FETCHED:
         if (is_current)
             on_fetched(c, n, &event->fetch);
+        return;
+    case CLUSTER_SNAPSHOT:
+        cluster_on_snapshot(c, &event->snapshot);
+        return;
+    case CLUSTER_SNAPSHOT_SENT:
+        if (is_current)
+            cluster_on_snapshot_sent(c, n, &event->snapshot);
+        return;
+    case CLUSTER_REPAIRED:
+        if (is_current) {
+            n->disk.awaits_repair = false;
+            n->disk.lost_count = 0;
+        }
         return;
     }
 }
@@ -366,7 +408,7 @@ enum raft_err cluster_propose(struct cluster *c, uint64_t id, uint32_t size_byte
     if (n->noop_due)
         return RAFT_E_FULL;
     struct raft_entry e =
-        new_entry(raft_next_pos(n->raft), RAFT_ENTRY_COMMAND, ++c->value_last, size_bytes);
+        cluster_entry_new(raft_next_pos(n->raft), RAFT_ENTRY_COMMAND, ++c->value_last, size_bytes);
     struct raft_event event = { .type = RAFT_EV_PROPOSE,
                                 .propose = { .entries = &e, .entry_count = 1 } };
     enum raft_err err = cluster_feed(c, id, event);
@@ -392,12 +434,27 @@ void cluster_flush(struct cluster *c, uint64_t id)
     struct cluster_node *n = cluster_node(c, id);
     n->disk.flushed = n->applied;
     uint64_t keep = raft_keep_index(n->raft);
+    if (cluster_happens(c, c->options.trim_permille))
+        keep = n->disk.flushed + 1;
+    if (n->hold_index != 0 && keep > n->hold_index + 1)
+        keep = n->hold_index + 1;
     if (prng_below(&c->prng, 4) == 0 && keep > n->disk.log_start + 1)
         n->disk.log_start = keep - 1 < n->disk.flushed ? keep - 1 : n->disk.flushed;
     IGNORE(cluster_feed(
                c, id,
                (struct raft_event){ .type = RAFT_EV_FLUSHED, .flushed_index = n->disk.flushed }),
            "cannot fail");
+}
+
+enum raft_err cluster_transfer(struct cluster *c, uint64_t id, uint64_t to)
+{
+    cluster_trace(c, id, "transfer to=n%lu", (unsigned long)to);
+    return cluster_feed(c, id, (struct raft_event){ .type = RAFT_EV_TRANSFER, .transfer = { to } });
+}
+
+void cluster_stall(struct cluster *c, uint64_t id, uint64_t for_ms)
+{
+    cluster_node(c, id)->stalled_until_ms = c->now_ms + for_ms;
 }
 
 void cluster_cut(struct cluster *c, uint64_t from, uint64_t to, bool is_cut)

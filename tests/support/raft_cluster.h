@@ -3,8 +3,9 @@
  *
  * A disk holds what was written, in order, once its delay is over; a crash loses the writes under
  * way (or, by chance, keeps a prefix of them). Links delay, drop, duplicate and reorder by seed
- * and can be cut in one direction. After each step raft_check_invariants runs, and each effect is
- * checked against the disks (raft_cluster_check.c).
+ * and can be cut in one direction. Disks may stall, and lose some of what was durable. After each
+ * step raft_check_invariants runs, and each effect is checked against the disks
+ * (raft_cluster_check.c, raft_cluster_members.c).
  */
 #ifndef TESTS_SUPPORT_RAFT_CLUSTER_H
 #define TESTS_SUPPORT_RAFT_CLUSTER_H
@@ -15,7 +16,7 @@
 #include "raft/raft.h"
 
 enum {
-    CLUSTER_NODES_MAX = 5,
+    CLUSTER_NODES_MAX = 7,
     CLUSTER_LOG_MAX = 8192,
     CLUSTER_TERMS_MAX = 8192,
     CLUSTER_READS_MAX = 16384,
@@ -23,7 +24,8 @@ enum {
 
 struct cluster_options {
     uint32_t node_count;
-    uint32_t learner_count; /* of these, the last ones */
+    uint32_t spare_count;   /* of these, the last ones are no members yet */
+    uint32_t learner_count; /* those before the spares */
     uint64_t seed;
     uint32_t link_min_ms;
     uint32_t link_max_ms;
@@ -32,6 +34,9 @@ struct cluster_options {
     uint32_t drop_permille;
     uint32_t duplicate_permille;
     uint32_t flush_permille; /* of the readies that apply something */
+    uint32_t trim_permille;  /* of the flushes: the log store drops all it may, whoever needs it */
+    uint32_t snapshot_fail_permille;
+    bool stays_joint; /* nobody proposes to leave a joint configuration by itself */
     bool traces_heartbeats;
     struct raft_options core; /* id and seed are filled in */
 };
@@ -46,6 +51,14 @@ struct cluster_disk {
     uint64_t last;
     uint64_t flushed;
     uint64_t log_start; /* entries up to it were dropped from the log store */
+    bool awaits_repair; /* it has lost some of what was durable */
+
+    /* What the last overwriting write put out of the log: after damage that may be what is left. */
+    struct raft_entry *past;
+    uint64_t past_count;
+
+    struct raft_pos *lost; /* what it had and has lost; by index */
+    uint64_t lost_count;
 };
 
 struct cluster_write {
@@ -65,16 +78,39 @@ struct cluster_node {
     struct cluster_disk disk;
     struct cluster_write *writes; /* under way, oldest first */
     uint64_t disk_busy_ms;        /* when the newest of them is done */
+    uint64_t stalled_until_ms;    /* no write is done before */
+    uint64_t hold_index;          /* the log store keeps entries after it; 0: holds nothing */
     uint64_t deadline_ms;
     uint64_t applied;
     uint64_t state_hash;
+    uint64_t commit_seen;
     bool noop_due;
     uint64_t refused_messages; /* RAFT_E_MESSAGE: none, among honest nodes */
     uint64_t no_room_count;
     uint64_t fetch_count;
+    uint64_t snapshot_count; /* installed here */
+    uint64_t repair_count;
+    uint64_t config_count; /* proposed here, and accepted */
+    uint64_t timeout_now_count;
 };
 
-enum cluster_event_kind { CLUSTER_MESSAGE, CLUSTER_DURABLE, CLUSTER_FETCHED };
+enum cluster_event_kind {
+    CLUSTER_MESSAGE,
+    CLUSTER_DURABLE,
+    CLUSTER_FETCHED,
+    CLUSTER_SNAPSHOT,      /* arrives at its receiver, whole */
+    CLUSTER_SNAPSHOT_SENT, /* its sender learns how that went */
+    CLUSTER_REPAIRED,      /* the disk's mark is gone */
+};
+
+struct cluster_snapshot {
+    uint64_t from;
+    uint32_t from_life;
+    uint64_t to;
+    uint64_t term; /* that its sender leads */
+    struct raft_pos pos;
+    bool ok;
+};
 
 /* Something that will happen at due_ms, unless its node has died meanwhile. */
 struct cluster_event {
@@ -86,6 +122,7 @@ struct cluster_event {
     struct raft_msg msg; /* its entries are owned */
     uint64_t seq;
     struct raft_fetch fetch;
+    struct cluster_snapshot snapshot;
 };
 
 struct cluster_read {
@@ -125,7 +162,7 @@ struct cluster {
 
     /* What the checkers know. */
     struct cluster_seen *seen[CLUSTER_LOG_MAX];
-    struct raft_pos truth[CLUSTER_LOG_MAX]; /* committed, whatever happens */
+    struct raft_entry truth[CLUSTER_LOG_MAX]; /* committed, whatever happens */
     uint64_t truth_count;
     uint64_t commit_max;
     uint64_t leader_of_term[CLUSTER_TERMS_MAX];
@@ -162,6 +199,15 @@ enum raft_err cluster_propose(struct cluster *c, uint64_t id, uint32_t size_byte
 uint64_t cluster_read(struct cluster *c, uint64_t id);
 
 void cluster_flush(struct cluster *c, uint64_t id);
+enum raft_err cluster_transfer(struct cluster *c, uint64_t id, uint64_t to);
+
+/* No write of this node's is done before that. */
+void cluster_stall(struct cluster *c, uint64_t id, uint64_t for_ms);
+
+/* The node, which is down, loses the entries after `kept`, or more: all of it when that is less
+ * than the log store holds. `past`: what an overwrite had put out of the log is there again
+ * instead. */
+void cluster_lose(struct cluster *c, uint64_t id, uint64_t kept, bool past);
 void cluster_cut(struct cluster *c, uint64_t from, uint64_t to, bool is_cut);
 void cluster_cut_off(struct cluster *c, uint64_t id, bool is_cut); /* both ways, from all */
 void cluster_link(struct cluster *c, uint64_t at, uint64_t member, bool is_up);
@@ -175,7 +221,28 @@ uint64_t cluster_leader(struct cluster *c);
 char *cluster_take_trace(struct cluster *c);
 void cluster_trace_begin(struct cluster *c);
 
+/* ---- raft_cluster_members.c ---- */
+
+/* "123 L4 O5": voters, then with a letter learners, outgoing voters, B: both halves, D: to become
+ * a learner. */
+struct raft_config cluster_config(const char *text);
+enum raft_err cluster_propose_config(struct cluster *c, uint64_t id,
+                                     const struct raft_config *config);
+/* The one that leads from the present one to `to`, joint if it has to be. */
+struct raft_config cluster_config_towards(const struct raft_config *present,
+                                          const struct raft_config *to);
+struct raft_config cluster_config_of_entry(const struct raft_entry *entry);
+/* What a disk's start is at: as of `flushed`. */
+struct raft_config_at cluster_config_at(const struct cluster *c, const struct raft_entry *log,
+                                        uint64_t index);
+bool cluster_is_quorum(const struct raft_config *config, unsigned nodes);
+void cluster_check_config(struct cluster *c, struct cluster_node *n);
+
 /* ---- raft_cluster_check.c ---- */
+
+_Noreturn void cluster_fail(const struct cluster *c, const struct cluster_node *n,
+                            const char *what);
+bool cluster_disk_holds(const struct cluster_disk *disk, struct raft_pos pos);
 
 void cluster_check_entry(struct cluster *c, const struct raft_entry *entry, uint64_t prev_term);
 void cluster_check_ready(struct cluster *c, struct cluster_node *n, const struct raft_ready *ready);

@@ -6,7 +6,7 @@
 #include "base/assert.h"
 #include "base/bytes.h"
 
-static void fail(const struct cluster *c, const struct cluster_node *n, const char *what)
+_Noreturn void cluster_fail(const struct cluster *c, const struct cluster_node *n, const char *what)
 {
     fprintf(stderr, "seed %lu, step %lu, %lums, n%lu: %s\n", (unsigned long)c->options.seed,
             (unsigned long)c->steps, (unsigned long)c->now_ms, (unsigned long)(n ? n->id : 0),
@@ -24,7 +24,7 @@ void cluster_check_entry(struct cluster *c, const struct raft_entry *entry, uint
         if ((*at)->term != entry->pos.term)
             continue;
         if ((*at)->value != value || (*at)->prev_term != prev_term)
-            fail(c, NULL, "two entries of one term and index");
+            cluster_fail(c, NULL, "two entries of one term and index");
         return;
     }
     *at = malloc(sizeof **at);
@@ -32,7 +32,7 @@ void cluster_check_entry(struct cluster *c, const struct raft_entry *entry, uint
     **at = (struct cluster_seen){ entry->pos.term, prev_term, value, NULL };
 }
 
-static bool disk_holds(const struct cluster_disk *disk, struct raft_pos pos)
+bool cluster_disk_holds(const struct cluster_disk *disk, struct raft_pos pos)
 {
     return pos.index == 0 || (pos.index <= disk->last && disk->log[pos.index].pos.term == pos.term);
 }
@@ -46,25 +46,25 @@ static void check_message(struct cluster *c, struct cluster_node *n, const struc
         if (msg->vote.pre_vote)
             return;
         if (hard->term != msg->term || hard->vote != n->id)
-            fail(c, n, "asks for votes before its own is durable");
-        if (!disk_holds(&n->disk, msg->vote.last))
-            fail(c, n, "asks for votes with a log that is not durable");
+            cluster_fail(c, n, "asks for votes before its own is durable");
+        if (!cluster_disk_holds(&n->disk, msg->vote.last))
+            cluster_fail(c, n, "asks for votes with a log that is not durable");
         return;
     case RAFT_MSG_VOTE_RESULT:
         if (msg->vote_result.granted && !msg->vote_result.pre_vote &&
             (hard->term != msg->term || hard->vote != msg->to))
-            fail(c, n, "grants a vote that is not durable");
+            cluster_fail(c, n, "grants a vote that is not durable");
         return;
     case RAFT_MSG_APPEND:
     case RAFT_MSG_HEARTBEAT:
     case RAFT_MSG_TIMEOUT_NOW:
         if (hard->term != msg->term || hard->vote != n->id)
-            fail(c, n, "leads a term that is not durable");
+            cluster_fail(c, n, "leads a term that is not durable");
         return;
     case RAFT_MSG_APPEND_RESULT:
         if (!msg->append_result.rejected &&
             (hard->term != msg->term || n->disk.last < msg->append_result.match))
-            fail(c, n, "acknowledges what is not durable");
+            cluster_fail(c, n, "acknowledges what is not durable");
         return;
     case RAFT_MSG_HEARTBEAT_RESULT:
     case RAFT_MSG_READ_INDEX:
@@ -80,25 +80,64 @@ static void check_leader(struct cluster *c, struct cluster_node *n,
     ASSERT(status->term < CLUSTER_TERMS_MAX);
     uint64_t *leader = &c->leader_of_term[status->term];
     if (*leader != 0 && *leader != n->id)
-        fail(c, n, "two leaders in one term");
+        cluster_fail(c, n, "two leaders in one term");
     if (*leader != 0)
         return;
     *leader = n->id;
     c->elections++;
     for (uint64_t i = n->disk.log_start + 1; i <= c->truth_count; i++)
-        if (raft_term_at(n->raft, i) != c->truth[i].term)
-            fail(c, n, "a leader lacks a committed entry");
+        if (raft_term_at(n->raft, i) != c->truth[i].pos.term)
+            cluster_fail(c, n, "a leader lacks a committed entry");
 }
 
-/* An entry is first seen committed: a majority of the voters' disks hold it. */
-static void check_quorum_holds(struct cluster *c, struct cluster_node *n, struct raft_pos pos)
+/* I7: who awaits repair has no say. */
+static void check_voiceless(struct cluster *c, struct cluster_node *n, const struct raft_msg *msg)
 {
-    uint32_t voters = c->options.node_count - c->options.learner_count;
-    uint32_t holders = 0;
-    for (uint32_t i = 0; i < voters; i++)
-        holders += disk_holds(&c->nodes[i].disk, pos);
-    if (holders <= voters / 2)
-        fail(c, n, "commits what no majority has on its disks");
+    if (msg->type == RAFT_MSG_VOTE)
+        cluster_fail(c, n, "campaigns while it awaits repair");
+    if (msg->type == RAFT_MSG_VOTE_RESULT && msg->vote_result.granted)
+        cluster_fail(c, n, "votes while it awaits repair");
+    if ((msg->type == RAFT_MSG_APPEND_RESULT && msg->append_result.repair_id == 0) ||
+        (msg->type == RAFT_MSG_HEARTBEAT_RESULT && msg->heartbeat_result.repair_id == 0))
+        cluster_fail(c, n, "passes for whole while it awaits repair");
+}
+
+/* What it lost and others went on to commit is back. */
+static void check_repaired(struct cluster *c, struct cluster_node *n)
+{
+    n->repair_count++;
+    for (uint64_t i = 0; i < n->disk.lost_count; i++) {
+        struct raft_pos pos = n->disk.lost[i];
+        bool is_committed = pos.index <= c->truth_count && c->truth[pos.index].pos.term == pos.term;
+        if (is_committed && !cluster_disk_holds(&n->disk, pos))
+            cluster_fail(c, n, "passes for repaired without what it had acknowledged");
+    }
+}
+
+/* What a disk has lost it did hold when it said so. */
+static bool did_hold(const struct cluster_disk *disk, struct raft_pos pos)
+{
+    for (uint64_t i = 0; i < disk->lost_count; i++)
+        if (disk->lost[i].index == pos.index && disk->lost[i].term == pos.term)
+            return true;
+    return cluster_disk_holds(disk, pos);
+}
+
+/* A leader commits: a quorum of the configuration in force has it on its disks. */
+static void check_quorum_holds(struct cluster *c, struct cluster_node *n)
+{
+    uint64_t commit = raft_commit_index(n->raft);
+    bool has_moved = commit > n->commit_seen;
+    n->commit_seen = commit;
+    if (!has_moved || raft_status(n->raft).role != RAFT_LEADER)
+        return;
+    struct raft_pos pos = { .term = raft_term_at(n->raft, commit), .index = commit };
+    struct raft_config_at config = raft_config_in_force(n->raft);
+    unsigned holders = 0;
+    for (uint32_t i = 0; i < c->options.node_count; i++)
+        holders |= (unsigned)did_hold(&c->nodes[i].disk, pos) << i;
+    if (!cluster_is_quorum(&config.config, holders))
+        cluster_fail(c, n, "commits what no majority has on its disks");
 }
 
 /* State machine safety (Raft §5.4.3), in order, once, and durable here (I3). */
@@ -108,19 +147,19 @@ static void check_committed(struct cluster *c, struct cluster_node *n,
     for (uint64_t i = ready->committed.first; i <= ready->committed.last; i++) {
         const struct raft_entry *e = raft_entry_at(n->raft, i);
         if (!e)
-            fail(c, n, "hands out an entry that is not in memory");
+            cluster_fail(c, n, "hands out an entry that is not in memory");
         if (i == ready->committed.first && i != n->applied + 1)
-            fail(c, n, "applies with a gap or twice");
-        if (!disk_holds(&n->disk, e->pos))
-            fail(c, n, "applies what is not durable here");
+            cluster_fail(c, n, "applies with a gap or twice");
+        if (!cluster_disk_holds(&n->disk, e->pos))
+            cluster_fail(c, n, "applies what is not durable here");
         if (i > c->truth_count) {
-            check_quorum_holds(c, n, e->pos);
             ASSERT(i == c->truth_count + 1);
-            c->truth[i] = e->pos;
+            c->truth[i] = *e;
+            block_ref(e->block);
             c->truth_count = i;
         }
-        if (c->truth[i].term != e->pos.term)
-            fail(c, n, "applies another entry than others did");
+        if (c->truth[i].pos.term != e->pos.term)
+            cluster_fail(c, n, "applies another entry than others did");
     }
 }
 
@@ -132,12 +171,12 @@ static void check_reads(struct cluster *c, struct cluster_node *n, const struct 
         ASSERT(result->context < c->read_count);
         struct cluster_read *read = &c->reads[result->context];
         if (read->done || read->node != n->id || read->life != n->life)
-            fail(c, n, "answers a read twice, or another's");
+            cluster_fail(c, n, "answers a read twice, or another's");
         read->done = true;
         read->refused = result->refused;
         read->index = result->index;
         if (!result->refused && result->index < read->index_min)
-            fail(c, n, "a stale read");
+            cluster_fail(c, n, "a stale read");
     }
 }
 
@@ -146,14 +185,21 @@ void cluster_check_ready(struct cluster *c, struct cluster_node *n, const struct
     raft_check_invariants(n->raft);
     if (raft_status(n->raft).role == RAFT_LEADER)
         check_leader(c, n, &ready->status);
-    for (uint32_t i = 0; i < ready->message_count; i++)
+    for (uint32_t i = 0; i < ready->message_count; i++) {
         check_message(c, n, &ready->messages[i]);
+        if (raft_awaits_repair(n->raft))
+            check_voiceless(c, n, &ready->messages[i]);
+    }
+    if (ready->repaired)
+        check_repaired(c, n);
+    cluster_check_config(c, n);
+    check_quorum_holds(c, n);
     check_committed(c, n, ready);
     check_reads(c, n, ready);
     if (raft_commit_index(n->raft) > c->commit_max)
         c->commit_max = raft_commit_index(n->raft);
     if (ready->hard.commit > n->disk.last)
-        fail(c, n, "a commit index past the disk");
+        cluster_fail(c, n, "a commit index past the disk");
 }
 
 /* Honest nodes never send what RAFT_E_MESSAGE stands for. */
@@ -162,5 +208,5 @@ void cluster_check_refusal(struct cluster *c, const struct cluster_node *n,
 {
     fprintf(stderr, "message type %d from n%lu term %lu\n", (int)msg->type,
             (unsigned long)msg->from, (unsigned long)msg->term);
-    fail(c, n, "refuses an honest message");
+    cluster_fail(c, n, "refuses an honest message");
 }

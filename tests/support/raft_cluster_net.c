@@ -52,6 +52,21 @@ struct cluster_event cluster_pop(struct cluster *c)
 
 /* ---- messages ---- */
 
+/* What the codec of a receiver does. */
+static void decode_configs(struct raft_msg_append *append)
+{
+    struct raft_config_at *configs = calloc(append->entry_count, sizeof *configs);
+    ASSERT(configs);
+    append->config_count = 0;
+    for (uint32_t i = 0; i < append->entry_count; i++)
+        if (append->entries[i].type == RAFT_ENTRY_CONFIG)
+            configs[append->config_count++] = (struct raft_config_at){
+                .index = append->entries[i].pos.index,
+                .config = cluster_config_of_entry(&append->entries[i]),
+            };
+    append->configs = configs;
+}
+
 static struct raft_msg copy_message(const struct raft_msg *msg)
 {
     struct raft_msg copy = *msg;
@@ -65,6 +80,7 @@ static struct raft_msg copy_message(const struct raft_msg *msg)
         block_ref(entries[i].block);
     }
     copy.append.entries = entries;
+    decode_configs(&copy.append);
     return copy;
 }
 
@@ -75,9 +91,10 @@ void cluster_message_done(struct raft_msg *msg)
     for (uint32_t i = 0; i < msg->append.entry_count; i++)
         block_unref(msg->append.entries[i].block);
     free((void *)msg->append.entries);
+    free((void *)msg->append.configs);
 }
 
-static bool happens(struct cluster *c, uint32_t permille)
+bool cluster_happens(struct cluster *c, uint32_t permille)
 {
     return permille > 0 && prng_below(&c->prng, 1000) < permille;
 }
@@ -90,9 +107,9 @@ static uint64_t between(struct cluster *c, uint32_t min, uint32_t max)
 void cluster_send(struct cluster *c, const struct raft_msg *msg)
 {
     uint32_t to = (uint32_t)msg->to - 1;
-    if (c->cut[msg->from - 1][to] || happens(c, c->options.drop_permille))
+    if (c->cut[msg->from - 1][to] || cluster_happens(c, c->options.drop_permille))
         return;
-    uint32_t copies = happens(c, c->options.duplicate_permille) ? 2 : 1;
+    uint32_t copies = cluster_happens(c, c->options.duplicate_permille) ? 2 : 1;
     for (uint32_t i = 0; i < copies; i++)
         cluster_later(
             c, (struct cluster_event){
@@ -113,13 +130,49 @@ static void write_free(struct cluster_write *w)
     free(w);
 }
 
+void cluster_disk_truncate(struct cluster_disk *disk, uint64_t last)
+{
+    for (; disk->last > last; disk->last--)
+        block_unref(disk->log[disk->last].block);
+}
+
+void cluster_disk_forget_past(struct cluster_disk *disk)
+{
+    for (uint64_t i = 0; i < disk->past_count; i++)
+        block_unref(disk->past[i].block);
+    free(disk->past);
+    disk->past = NULL;
+    disk->past_count = 0;
+}
+
+static void remember_past(struct cluster_disk *disk, uint64_t from)
+{
+    cluster_disk_forget_past(disk);
+    disk->past_count = disk->last + 1 - from;
+    disk->past = calloc(disk->past_count, sizeof disk->past[0]);
+    ASSERT(disk->past);
+    for (uint64_t i = 0; i < disk->past_count; i++) {
+        disk->past[i] = disk->log[from + i];
+        block_ref(disk->past[i].block);
+    }
+}
+
+void cluster_disk_free(struct cluster_disk *disk)
+{
+    cluster_disk_forget_past(disk);
+    cluster_disk_truncate(disk, 0);
+    free(disk->log);
+    free(disk->lost);
+}
+
 void cluster_disk_append(struct cluster_disk *disk, const struct raft_entry *entry)
 {
     uint64_t index = entry->pos.index;
     ASSERT(index <= disk->last + 1 && index < CLUSTER_LOG_MAX);
     ASSERT(index > disk->flushed);
-    for (; disk->last >= index; disk->last--)
-        block_unref(disk->log[disk->last].block);
+    if (index <= disk->last)
+        remember_past(disk, index);
+    cluster_disk_truncate(disk, index - 1);
     disk->log[index] = *entry;
     block_ref(entry->block);
     disk->last = index;
@@ -156,6 +209,8 @@ void cluster_write(struct cluster *c, struct cluster_node *n, const struct raft_
     *end = w;
     if (n->disk_busy_ms < c->now_ms)
         n->disk_busy_ms = c->now_ms;
+    if (n->disk_busy_ms < n->stalled_until_ms)
+        n->disk_busy_ms = n->stalled_until_ms;
     n->disk_busy_ms += between(c, c->options.disk_min_ms, c->options.disk_max_ms);
     cluster_later(c, (struct cluster_event){ .due_ms = n->disk_busy_ms,
                                              .kind = CLUSTER_DURABLE,
@@ -168,6 +223,19 @@ uint64_t cluster_writes_land(struct cluster *c, struct cluster_node *n, uint64_t
 {
     uint64_t landed = 0;
     while (n->writes && (n->writes->seq <= seq || prng_below(&c->prng, 4) == 0)) {
+        struct cluster_write *w = n->writes;
+        n->writes = w->next;
+        landed = w->seq;
+        write_land(&n->disk, w);
+        write_free(w);
+    }
+    return landed;
+}
+
+uint64_t cluster_writes_finish(struct cluster_node *n)
+{
+    uint64_t landed = 0;
+    while (n->writes) {
         struct cluster_write *w = n->writes;
         n->writes = w->next;
         landed = w->seq;

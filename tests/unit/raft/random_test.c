@@ -15,11 +15,31 @@ static uint64_t pick_node(struct cluster *c)
     return 1 + prng_below(&c->prng, c->options.node_count);
 }
 
+/* Disks lose something in some runs; there, a quorum can do without any one voter. */
+static bool are_disks_bad(uint64_t seed)
+{
+    return seed % 3 == 0;
+}
+
+static uint32_t voters_min(const struct cluster *c)
+{
+    return are_disks_bad(c->options.seed) ? 3 : 1;
+}
+
 static struct cluster_options options_of(uint64_t seed)
 {
     struct prng p = prng_seeded(seed ^ 0x5eed);
-    struct cluster_options o = cluster_defaults(prng_below(&p, 3) == 0 ? 5 : 3, seed);
-    o.learner_count = prng_below(&p, 4) == 0;
+    static const uint32_t sizes[] = { 3, 3, 3, 5, 5, 7 };
+    struct cluster_options o = cluster_defaults(sizes[prng_below(&p, 6)], seed);
+    bool may_have_learner = o.node_count > 3 || !are_disks_bad(seed);
+    o.learner_count = may_have_learner && prng_below(&p, 4) == 0;
+    if (prng_below(&p, 2) == 0) { /* some are only added later */
+        o.node_count = o.node_count < 7 ? o.node_count + 2 : 7;
+        o.spare_count = 2;
+    }
+    o.trim_permille = prng_below(&p, 2) == 0 ? 0 : (uint32_t)prng_below(&p, 400);
+    o.snapshot_fail_permille = (uint32_t)prng_below(&p, 300);
+    o.stays_joint = prng_below(&p, 10) == 0;
     o.link_max_ms = (uint32_t)prng_below(&p, 15) + 1;
     o.disk_max_ms = (uint32_t)prng_below(&p, 12) + 1;
     o.drop_permille = prng_below(&p, 2) == 0 ? 0 : (uint32_t)prng_below(&p, 150);
@@ -64,6 +84,97 @@ static void cut_something(struct cluster *c)
     }
 }
 
+/* ---- members ---- */
+
+static struct raft_config random_config(struct cluster *c)
+{
+    for (;;) {
+        char text[2 * CLUSTER_NODES_MAX + 1];
+        uint32_t size = 0;
+        uint32_t voters = 0;
+        for (uint32_t i = 0; i < c->options.node_count; i++) {
+            uint64_t kind = prng_below(&c->prng, 8);
+            if (kind < 2)
+                continue;
+            text[size++] = kind < 3 ? 'L' : ' ';
+            text[size++] = (char)('1' + i);
+            voters += kind >= 3;
+        }
+        text[size] = '\0';
+        if (voters >= voters_min(c))
+            return cluster_config(text);
+    }
+}
+
+/* One member more, less or changed. */
+static struct raft_config nearby_config(struct cluster *c, const struct raft_config *present)
+{
+    struct raft_config to = raft_config_left(present);
+    uint32_t i = (uint32_t)prng_below(&c->prng, to.member_count);
+    switch (prng_below(&c->prng, 3)) {
+    case 0:
+        to.members[i].roles ^= RAFT_VOTER | RAFT_LEARNER;
+        return to;
+    case 1:
+        to.member_count--;
+        memmove(to.members + i, to.members + i + 1, (to.member_count - i) * sizeof to.members[0]);
+        return to;
+    default:
+        return random_config(c);
+    }
+}
+
+static uint32_t voter_count(const struct raft_config *config)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < config->member_count; i++)
+        count += (config->members[i].roles & RAFT_VOTER) != 0;
+    return count;
+}
+
+static void change_members(struct cluster *c)
+{
+    uint64_t leader = cluster_leader(c);
+    if (leader == 0)
+        return;
+    struct raft_config_at present = raft_config_in_force(cluster_node(c, leader)->raft);
+    struct raft_config to = nearby_config(c, &present.config);
+    if (voter_count(&to) < voters_min(c))
+        return;
+    if (raft_config_is_joint(&present.config))
+        to = raft_config_left(&present.config);
+    else if (prng_below(&c->prng, 8) != 0) /* else maybe one that may not follow */
+        to = cluster_config_towards(&present.config, &to);
+    enum raft_err err = cluster_propose_config(c, leader, &to);
+    ASSERT(err == RAFT_OK || err == RAFT_E_CONFIG || err == RAFT_E_FULL);
+}
+
+static void transfer(struct cluster *c)
+{
+    uint64_t leader = cluster_leader(c);
+    if (leader == 0)
+        return;
+    uint64_t to = prng_below(&c->prng, 2) == 0 ? 0 : pick_node(c);
+    enum raft_err err = cluster_transfer(c, leader, to);
+    ASSERT(err == RAFT_OK || err == RAFT_E_TRANSFEREE);
+}
+
+/* One disk at a time has lost something. */
+static void damage(struct cluster *c, uint64_t id)
+{
+    for (uint32_t i = 0; i < c->options.node_count; i++)
+        if (c->nodes[i].disk.awaits_repair && c->nodes[i].id != id)
+            return;
+    if (cluster_node(c, id)->is_up)
+        cluster_crash(c, id);
+    uint64_t last = cluster_node(c, id)->disk.last;
+    cluster_lose(c, id, last - prng_below(&c->prng, last < 12 ? last + 1 : 12),
+                 prng_below(&c->prng, 3) == 0);
+    cluster_start(c, id);
+}
+
+/* ---- faults ---- */
+
 static void use(struct cluster *c, uint64_t id)
 {
     if (!cluster_node(c, id)->is_up)
@@ -81,7 +192,7 @@ static void disturb(struct cluster *c)
 {
     uint64_t id = pick_node(c);
     bool is_up = cluster_node(c, id)->is_up;
-    switch (prng_below(&c->prng, 60)) {
+    switch (prng_below(&c->prng, 64)) {
     case 0:
     case 1:
         if (is_up)
@@ -109,9 +220,24 @@ static void disturb(struct cluster *c)
         if (is_up)
             cluster_flush(c, id);
         return;
-    case 10: /* found its disk damaged, or repaired it */
+    case 10: /* met nobody yet, or has */
         if (is_up)
             cluster_set_voice(c, id, prng_below(&c->prng, 4) != 0);
+        return;
+    case 11:
+        change_members(c);
+        return;
+    case 12:
+        if (prng_below(&c->prng, 3) == 0)
+            transfer(c);
+        return;
+    case 13:
+        if (prng_below(&c->prng, 2) == 0)
+            cluster_stall(c, id, prng_below(&c->prng, 300));
+        return;
+    case 14:
+        if (are_disks_bad(c->options.seed) && prng_below(&c->prng, 3) == 0)
+            damage(c, id);
         return;
     default:
         if (prng_below(&c->prng, 2) == 0)
@@ -120,10 +246,15 @@ static void disturb(struct cluster *c)
     }
 }
 
+/* On every member; there is none that is not in sight. */
 static bool all_applied(struct cluster *c, uint64_t index)
 {
-    for (uint64_t id = 1; id <= c->options.node_count; id++)
-        if (cluster_node(c, id)->applied < index)
+    uint64_t leader = cluster_leader(c);
+    if (leader == 0)
+        return false;
+    struct raft_config_at config = raft_config_in_force(cluster_node(c, leader)->raft);
+    for (uint32_t i = 0; i < config.config.member_count; i++)
+        if (cluster_node(c, config.config.members[i].id)->applied < index)
             return false;
     return true;
 }
@@ -136,6 +267,10 @@ static void heal_and_demand_progress(struct cluster *c)
         cluster_cut_off(c, id, false);
     c->options.drop_permille = 0;
     c->options.flush_permille = 1000;
+    c->options.snapshot_fail_permille = 0;
+    c->options.stays_joint = false;
+    for (uint32_t i = 0; i < c->options.node_count; i++)
+        c->nodes[i].stalled_until_ms = 0;
     cluster_start_all(c);
     for (uint64_t id = 1; id <= c->options.node_count; id++)
         cluster_flush(c, id);
@@ -164,6 +299,7 @@ static void heal_and_demand_progress(struct cluster *c)
 
 struct totals {
     uint64_t steps, elections, committed, reads, served, no_room, fetches;
+    uint64_t snapshots, repairs, configs, transfers;
 };
 
 static void run_seed(uint64_t seed, struct totals *t)
@@ -189,6 +325,10 @@ static void run_seed(uint64_t seed, struct totals *t)
     for (uint64_t i = 0; i < c->options.node_count; i++) {
         t->no_room += c->nodes[i].no_room_count;
         t->fetches += c->nodes[i].fetch_count;
+        t->snapshots += c->nodes[i].snapshot_count;
+        t->repairs += c->nodes[i].repair_count;
+        t->configs += c->nodes[i].config_count;
+        t->transfers += c->nodes[i].timeout_now_count;
     }
     cluster_free(c);
 }
@@ -203,18 +343,24 @@ static void run_seeds(uint64_t first, uint64_t count)
     for (uint64_t seed = first; seed < first + count; seed++)
         run_seed(seed, &t);
     if (getenv("RAFT_RANDOM_VERBOSE"))
-        fprintf(stderr,
-                "%lu steps, %lu elections, %lu committed, %lu of %lu reads served, %lu without "
-                "room, %lu fetches\n",
-                (unsigned long)t.steps, (unsigned long)t.elections, (unsigned long)t.committed,
-                (unsigned long)t.served, (unsigned long)t.reads, (unsigned long)t.no_room,
-                (unsigned long)t.fetches);
+        fprintf(
+            stderr,
+            "%lu steps, %lu elections, %lu committed, %lu of %lu reads served, %lu without "
+            "room, %lu fetches, %lu snapshots, %lu repairs, %lu configurations, %lu transfers\n",
+            (unsigned long)t.steps, (unsigned long)t.elections, (unsigned long)t.committed,
+            (unsigned long)t.served, (unsigned long)t.reads, (unsigned long)t.no_room,
+            (unsigned long)t.fetches, (unsigned long)t.snapshots, (unsigned long)t.repairs,
+            (unsigned long)t.configs, (unsigned long)t.transfers);
     /* A run in which little happens proves little. */
     cr_assert_gt(t.elections, count);
     cr_assert_gt(t.committed, 20 * count);
     cr_assert_gt(t.served, 5 * count);
     cr_assert_gt(t.no_room, 0);
     cr_assert_gt(t.fetches, 0);
+    cr_assert_gt(t.snapshots, count / 4);
+    cr_assert_gt(t.repairs, count / 8);
+    cr_assert_gt(t.configs, 2 * count);
+    cr_assert_gt(t.transfers, count / 4);
 }
 
 Test(raft_random, keeps_its_promises_a)
