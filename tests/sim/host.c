@@ -275,6 +275,7 @@ bool sim_host_may_end_so(const struct sim_host *h)
 {
     switch (h->exit_code) {
     case EXIT_CODE_OK:
+    case EXIT_CODE_REPAIR:
         return true;
     case EXIT_CODE_IO:
         return h->disk_faults.has_failed;
@@ -289,6 +290,7 @@ bool sim_host_may_end_so(const struct sim_host *h)
     case EXIT_CODE_BLANK_DISK:
     case EXIT_CODE_KERNEL:
     case EXIT_CODE_VERSION:
+    case EXIT_CODE_REMOVED:
         break;
     }
     return false;
