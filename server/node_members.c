@@ -406,11 +406,13 @@ static void on_published(struct request *request)
     struct node *node = LIST_ENTRY(request, struct node, publish);
     arena_done(&node->publish_arena);
     /* Not from here: where too many requests wait this ran within node_submit. */
-    node->publish_is_due = request->reply.error != ETCD_OK;
+    node->publish_is_due |= request->reply.error != ETCD_OK;
 }
 
 void node_publish_attributes(struct node *node)
 {
+    if (node->publish.state != REQUEST_IDLE)
+        return; /* under way: looked at again when it is done */
     node->publish_is_due = false;
     if (attributes_are_known(node))
         return;
