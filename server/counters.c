@@ -15,6 +15,9 @@ static void log_node(const struct node *node)
               log_number("configs_applied", c.configs_applied),
               log_number("transfers", c.transfers),
               log_number("removed_refused", c.removed_refused),
+              log_number("snapshots_sent", c.snapshots_sent),
+              log_number("snapshots_received", c.snapshots_received),
+              log_number("snapshots_failed", c.snapshots_failed),
               log_number("journal_writes", c.journal_writes),
               log_number("journal_written_bytes", c.journal_written_bytes));
     struct peer_counters p = c.peers;

@@ -28,6 +28,10 @@ struct daemon_sizes {
     uint64_t journal_segment_bytes; /* at least; more where --max-request-bytes needs it */
     uint64_t memtable_bytes_max;
     uint64_t map_bytes;
+    uint64_t log_retain_factor; /* of --snapshot-count: entries for members that are away */
+    uint64_t log_retain_bytes_max;
+    uint64_t snapshot_bytes_per_s;
+    uint32_t snapshot_chunk_bytes;
     uint64_t requests_bytes_max;
     uint64_t responses_bytes_max; /* of one answer, and of all that wait */
 };

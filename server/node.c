@@ -78,6 +78,8 @@ void node_turn_end(struct node *node)
     node_apply_committed(node);
     if (node->has_failed)
         return;
+    node_install_advance(node);
+    node_retired_close(node);
     reads_on_applied(&node->reads, machine_state(node->machine)->applied.index);
     if (!node->is_closing)
         node_persist_write(node);
@@ -210,7 +212,8 @@ static bool is_quiet(const struct node *node)
 
 static bool is_read(const struct node *node)
 {
-    return node->kv && kv_views_open(node->kv) > 0;
+    return (node->kv && kv_views_open(node->kv) > 0) ||
+           (node->retired.kv && !node->retired.is_closing && kv_views_open(node->retired.kv) > 0);
 }
 
 /* Jobs and the journal's write come back through the loop: it looks again a little later. */
@@ -248,12 +251,15 @@ void node_close_parts(struct node *node)
 {
     ASSERT(!node->is_closing);
     node->is_closing = true;
+    node_send_review(node);
+    node_receive_end(node, true);
     requests_fail_all(&node->requests, ETCD_E_STOPPED);
     reads_fail_all(&node->reads, ETCD_E_STOPPED);
     io_timer_cancel(node->io, &node->raft_timer);
     io_timer_cancel(node->io, &node->start_timer);
     io_timer_cancel(node->io, &node->turn_timer);
     io_timer_cancel(node->io, &node->removal_timer);
+    io_timer_cancel(node->io, &node->receive_timer);
     /* Peers first: their dials are refused from now on, so that they elect another leader while
      * this node still flushes. */
     node->closing_parts = 2;

@@ -49,6 +49,10 @@ struct node_options {
                                     one flush takes */
     uint64_t memtable_bytes_max; /* at which it is flushed */
     uint64_t log_keep_entries;   /* of the log kept behind what members need */
+    uint64_t log_retain_entries_max; /* and at most, whatever members need: they get a snapshot */
+    uint64_t log_retain_bytes_max;
+    uint64_t snapshot_bytes_per_s; /* to one member */
+    uint32_t snapshot_chunk_bytes; /* [512, 1 MiB] */
     uint64_t journal_segment_bytes;
     uint32_t journal_segment_count_max;
     uint64_t map_bytes;
@@ -154,6 +158,9 @@ struct node_counters {
     uint64_t configs_applied;  /* changes of the membership, both steps of a joint one */
     uint64_t transfers;        /* of leadership, asked for here, that came about */
     uint64_t removed_refused;  /* Hellos of members that were removed */
+    uint64_t snapshots_sent;
+    uint64_t snapshots_received; /* and installed */
+    uint64_t snapshots_failed;   /* either way, for whatever reason */
     struct peer_counters peers;
 };
 struct node_counters node_counters(const struct node *node);

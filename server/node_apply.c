@@ -119,7 +119,7 @@ static void apply_slice(struct node *node)
 void node_apply_committed(struct node *node)
 {
     uint64_t before = machine_state(node->machine)->applied.index;
-    if (before >= node->apply_to_index)
+    if (before >= node->apply_to_index || node_install_holds(node))
         return;
     enum kv_err err = machine_batch_begin(node->machine);
     if (err == KV_E_BUSY) {

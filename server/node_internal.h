@@ -6,6 +6,8 @@
 #include "server/formation.h"
 #include "server/machine.h"
 #include "server/node.h"
+#include "server/node_snapshot.h"
+#include "server/retention.h"
 #include "storage/identity.h"
 #include "storage/journal.h"
 #include "storage/kv.h"
@@ -17,7 +19,8 @@ enum {
     NODE_BATCH_ENTRIES_MAX = 4096, /* half a window at most, or it might never fit */
     NODE_REWRITE_ENTRIES_MAX = 1 << 16,
     NODE_WINDOW_ENTRIES_MIN = 2 * NODE_BATCH_ENTRIES_MAX,
-    NODE_FORWARD_RETRY_MS = 10,            /* after the leader would not take one */
+    NODE_FORWARD_RETRY_MS = 10, /* after the leader would not take one */
+    NODE_PATH_BYTES_MAX = 4096,
     NODE_LINKS_MAX = RAFT_MEMBERS_MAX + 8, /* members, and some that are not known to be yet */
 };
 
@@ -53,8 +56,8 @@ struct node_forwarded {
 /* Entries for a slow member, read from the log store by a job. */
 struct node_fetch {
     struct node *node;
+    struct list link;
     struct io_job job;
-    bool is_running;
     struct raft_fetch wanted;
     struct raft_entry *entries;
     size_t count;
@@ -116,6 +119,7 @@ struct node {
     struct io *io;
     int dir_fd;
     int lock_fd;
+    char store_parent[NODE_PATH_BYTES_MAX]; /* of the store, and of a snapshot beside it */
     struct identity identity;
     struct membership membership;
     struct store *store;
@@ -167,7 +171,14 @@ struct node {
 
     struct node_persist persist;
     struct node_flush flush;
-    struct node_fetch fetches[RAFT_MEMBERS_MAX];
+    struct list fetches; /* struct node_fetch: one a member, but for some that was removed */
+    struct retention retention;
+    struct node_send sends[RAFT_MEMBERS_MAX];
+    struct node_receive receive;
+    struct timer receive_timer;
+    struct node_install install;
+    uint64_t install_seq; /* of the core's writes, that the reset of the journal covers */
+    struct node_retired retired;
 
     struct timer raft_timer;
     struct timer turn_timer;
@@ -230,7 +241,36 @@ void node_flush_for_room(struct node *node);
 /* At an orderly end, so that the next start has nothing to replay. */
 void node_flush_last(struct node *node);
 void node_fetch_begin(struct node *node, const struct raft_fetch *wanted);
+bool node_fetch_is_running(const struct node *node);
 bool node_jobs_are_running(const struct node *node);
+/* Whoever waits for a compaction up to there need not wait any more. */
+void node_tell_compacted(struct node *node, int64_t compacted_revision);
+
+/* node_send.c */
+void node_send_open(struct node *node);
+void node_send_wanted(struct node *node, uint64_t member); /* also inside a step */
+void node_send_on_ack(void *owner, uint64_t member, const struct peer_snapshot_ack *ack);
+void node_send_on_link_up(struct node *node, uint64_t member);
+/* Sessions of another term or of a member that is gone end; all, when the node does. */
+void node_send_review(struct node *node);
+bool node_send_is_reading(const struct node *node);
+uint64_t node_send_keep_index(const struct node *node); /* UINT64_MAX: none */
+
+/* node_receive.c */
+void node_receive_on_chunk(void *owner, uint64_t member, const struct peer_snapshot_chunk *chunk);
+void node_on_receive_timer(void *owner);
+bool node_receive_is_needless(const struct node *node, struct raft_pos pos);
+/* keep: a complete one stays on the disk, since the journal may speak of it. */
+void node_receive_end(struct node *node, bool keep);
+bool node_receive_is_running(const struct node *node);
+
+/* node_install.c */
+void node_install_begin(struct node *node);
+void node_install_advance(struct node *node);
+bool node_install_holds(const struct node *node);       /* nothing is applied or flushed */
+bool node_install_is_critical(const struct node *node); /* and the core stands still */
+bool node_install_is_running(const struct node *node);  /* as a job */
+void node_retired_close(struct node *node);
 
 /* node_members.c */
 enum exit_code node_members_open(struct node *node, char *detail);
@@ -265,7 +305,12 @@ void node_transfer_open(struct node *node);
 void node_transfer_on_status(struct node *node, struct raft_status before);
 void node_leave(struct node *node); /* then node_close_parts, never inside the call */
 
+/* node_repair.c */
+/* A row of the store is damaged. */
+void node_fail_damaged(struct node *node, const char *what, const char *why);
+
 /* node_open.c */
+struct store_options node_store_options(const struct node *node);
 void node_free(struct node *node);
 void node_random_fill(struct io *io, uint8_t *bytes, size_t size);
 

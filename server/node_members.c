@@ -225,6 +225,7 @@ static void on_link(void *owner, uint64_t member, bool up)
     node_step(node, &event);
     if (!up)
         return;
+    node_send_on_link_up(node, member);
     hurry_first_election(node);
     struct formation_effects effects;
     formation_on_link_up(&node->formation, member, &effects);
@@ -261,20 +262,6 @@ static void on_formation(void *owner, uint64_t member, struct slice bytes)
     node_formation_carry_out(node, &effects);
 }
 
-static void on_snapshot_chunk(void *owner, uint64_t member, const struct peer_snapshot_chunk *chunk)
-{
-    struct peer_snapshot_ack ack = { chunk->snapshot_id, 0, PEER_SNAPSHOT_BUSY };
-    struct node *node = owner;
-    peer_net_send_snapshot_ack(node->peers, member, &ack);
-}
-
-static void on_snapshot_ack(void *owner, uint64_t member, const struct peer_snapshot_ack *ack)
-{
-    (void)owner;
-    (void)member;
-    (void)ack;
-}
-
 /* ---- opening ---- */
 
 static struct peer_options peer_options_of(struct node *node)
@@ -295,8 +282,8 @@ static struct peer_options peer_options_of(struct node *node)
                       .on_formation = on_formation,
                       .on_forward = node_on_forward,
                       .on_forward_refused = node_on_forward_refused,
-                      .on_snapshot_chunk = on_snapshot_chunk,
-                      .on_snapshot_ack = on_snapshot_ack },
+                      .on_snapshot_chunk = node_receive_on_chunk,
+                      .on_snapshot_ack = node_send_on_ack },
         .members_max = NODE_LINKS_MAX,
         .out_bytes_max = PEER_OUT_BYTES_MAX + 4ull * node->options.request_bytes_max,
         .frame_bytes_max = (4u << 20) + 2 * node->options.request_bytes_max,

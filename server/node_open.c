@@ -10,8 +10,12 @@
 #include "base/assert.h"
 #include "base/log.h"
 #include "server/node_internal.h"
+#include "storage/store_switch.h"
 
-enum { ENTRY_OVERHEAD_BYTES = 64 << 10 }; /* envelope, user and command around a request */
+enum {
+    ENTRY_OVERHEAD_BYTES = 64 << 10, /* envelope, user and command around a request */
+    DIRTY_BYTES_MAX = 64 << 20,
+};
 
 static enum exit_code detail_set(char *detail, enum exit_code code, const char *what,
                                  const char *path, const char *why)
@@ -147,17 +151,36 @@ static enum exit_code exit_code_of_store(enum store_err err)
     return EXIT_CODE_FAILURE;
 }
 
-static enum exit_code open_store(struct node *node, struct store_state *state, char *detail)
+struct store_options node_store_options(const struct node *node)
 {
-    const char *path = node->options.store_path;
-    struct store_options options = {
+    return (struct store_options){
         .io = node->io,
-        .path = path,
+        .path = node->options.store_path,
         .map_bytes = node->options.map_bytes,
-        .dirty_bytes_max = 64 << 20,
+        .dirty_bytes_max = DIRTY_BYTES_MAX,
         .readers_max = node->options.views_max + 16,
         .cluster_id = node->identity.cluster_id,
     };
+}
+
+/* The store's directory has a fixed name in it (store_switch.h). */
+static enum exit_code name_store_parent(struct node *node, char *detail)
+{
+    const char *path = node->options.store_path;
+    const char *slash = strrchr(path, '/');
+    size_t size = slash ? (size_t)(slash - path) : 0;
+    if (!slash || strcmp(slash + 1, STORE_DIR) != 0 || size >= sizeof node->store_parent)
+        return detail_set(detail, EXIT_CODE_USAGE, "the store", path,
+                          "has to be in a directory \"" STORE_DIR "\" of its own");
+    memcpy(node->store_parent, path, size);
+    node->store_parent[size] = '\0';
+    return EXIT_CODE_OK;
+}
+
+static enum exit_code open_store(struct node *node, struct store_state *state, char *detail)
+{
+    const char *path = node->options.store_path;
+    struct store_options options = node_store_options(node);
     char why[NODE_DETAIL_BYTES / 2] = "";
     enum store_err err = store_open(&node->store, &options, state, why, sizeof why);
     if (err != STORE_OK)
@@ -314,6 +337,11 @@ static struct node *node_new(const struct node_options *options)
     timer_init(&node->raft_timer, node_on_raft_timer, node);
     timer_init(&node->start_timer, node_on_start_timer, node);
     timer_init(&node->turn_timer, on_turn_timer, node);
+    list_init(&node->fetches);
+    retention_init(&node->retention, options->log_retain_entries_max,
+                   options->log_retain_bytes_max);
+    node_send_open(node);
+    timer_init(&node->receive_timer, node_on_receive_timer, node);
     timer_init(&node->removal_timer, node_on_removal_timer, node);
     membership_init(&node->membership);
     node_config_open(node);
@@ -326,7 +354,9 @@ static enum exit_code node_start(struct node *node, char *detail)
 {
     if (node_persist_open(node) != EXIT_CODE_OK || !node_propose_open(node))
         return detail_set(detail, EXIT_CODE_FAILURE, "cannot start", "", "out of memory");
-    enum exit_code code = open_directory(node, detail);
+    enum exit_code code = name_store_parent(node, detail);
+    if (code == EXIT_CODE_OK)
+        code = open_directory(node, detail);
     if (code == EXIT_CODE_OK)
         code = open_identity(node, detail);
     if (code == EXIT_CODE_OK)
@@ -360,6 +390,8 @@ void node_free(struct node *node)
     machine_close(node->machine);
     kv_close(node->kv);
     store_close(node->store);
+    kv_close(node->retired.kv);
+    store_close(node->retired.store);
     membership_done(&node->membership);
     node_config_done(node);
     requests_done(&node->requests);
@@ -372,6 +404,7 @@ void node_free(struct node *node)
     io_timer_cancel(node->io, &node->start_timer);
     io_timer_cancel(node->io, &node->removal_timer);
     io_timer_cancel(node->io, &node->leave_timer);
+    io_timer_cancel(node->io, &node->receive_timer);
     io_timer_cancel(node->io, &node->change.timer);
     if (node->lock_fd >= 0)
         node->io->ops->file_close(node->io, node->lock_fd);

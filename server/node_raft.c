@@ -119,6 +119,9 @@ static void on_status(struct node *node, struct raft_status status)
     }
     if (status.role != RAFT_LEADER && node->change.state == NODE_CHANGE_WAITS)
         node_change_fail(node, ETCD_E_LEADER_CHANGED);
+    node_send_review(node);
+    if (status.role == RAFT_LEADER && node->receive.state == NODE_RECEIVE_TAKES)
+        node_receive_end(node, false);
     node_transfer_on_status(node, before);
     if (status.role == RAFT_LEADER && before.role != RAFT_LEADER)
         node_propose_noop(node);
@@ -152,6 +155,8 @@ static void on_ready(struct node *node, const struct raft_ready *ready)
     on_reads(node, ready);
     for (uint32_t i = 0; i < ready->fetch_count; i++)
         node_fetch_begin(node, &ready->fetches[i]);
+    for (uint32_t i = 0; i < ready->snapshot_count; i++)
+        node_send_wanted(node, ready->snapshots[i].member);
     if (ready->deadline_ms == UINT64_MAX)
         io_timer_cancel(node->io, &node->raft_timer);
     else if (!io_timer_set(node->io, &node->raft_timer, ready->deadline_ms))
@@ -166,6 +171,8 @@ bool node_step(struct node *node, struct raft_event *event)
     /* A late message or timer must not act on parts that are closed already. */
     if (node->has_failed || node->closing_parts > 0)
         return false;
+    if (node_install_is_critical(node) && event->type != RAFT_EV_LINK)
+        return false; /* as if it was lost on its way */
     event->now_ms = io_now_ms(node->io);
     struct raft_ready ready;
     enum raft_err err = raft_step(node->raft, event, &ready);
