@@ -119,13 +119,13 @@ $(B)/holdfastctl: $(CTL_O) $(CLIENT_O) $(LIB)
 $(B)/holdfast-demo: $(DEMO_O) $(CLIENT_O) $(LIB)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
-$(B)/tests/unit/%_test: $(B)/obj/tests/unit/%_test.o $(SUPPORT_O) $(CLIENT_O) $(LIB)
+$(B)/tests/unit/%_test: $(B)/obj/tests/unit/%_test.o $(SUPPORT_O) $(CHECK_LIB_O) $(CLIENT_O) $(LIB)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lcriterion
 
 # The CLI's own parts are tested like a library: all but its main.
 $(B)/tests/unit/tools/%_test: $(B)/obj/tests/unit/tools/%_test.o $(SUPPORT_O) \
-		$(filter-out %/ctl_main.o,$(CTL_O)) $(CLIENT_O) $(LIB)
+		$(filter-out %/ctl_main.o,$(CTL_O)) $(CHECK_LIB_O) $(CLIENT_O) $(LIB)
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lcriterion
 
@@ -134,9 +134,9 @@ $(B)/holdfast-sim: $(SIM_O) $(SIM_LOAD_O) $(LIB)
 	$(Q)$(CC) $(LDFLAGS) -Wl,--wrap=mdb_txn_commit -o $@ $^ $(LDLIBS)
 
 $(B)/tests/unit/sim/%_test: $(B)/obj/tests/unit/sim/%_test.o $(SUPPORT_O) $(SIM_LOAD_O) \
-		$(CLIENT_O) $(LIB)
+		$(filter-out $(SUPPORT_O) %/main.o,$(SIM_O)) $(CLIENT_O) $(LIB)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lcriterion
+	$(Q)$(CC) $(LDFLAGS) -Wl,--wrap=mdb_txn_commit -o $@ $^ $(LDLIBS) -lcriterion
 
 # What the end-to-end tests load the nodes with.
 $(B)/tests/e2e/writers: $(B)/obj/tests/e2e/writers.o $(CLIENT_O) $(LIB)
@@ -153,6 +153,9 @@ unit-bin: $(UNIT)
 
 .PHONY: e2e-bin
 e2e-bin: binaries $(B)/tests/e2e/writers
+
+.PHONY: sim-bin
+sim-bin: $(B)/holdfast-sim
 
 unit: deps
 	@$(MAKE) --no-print-directory unit-bin
@@ -203,7 +206,7 @@ PROFILE := usual
 NODES   := 3
 .PHONY: sim soak
 sim:
-	@$(MAKE) --no-print-directory $(B)/holdfast-sim
+	@$(MAKE) -s --no-print-directory $(B)/holdfast-sim
 	@$(B)/holdfast-sim --seed $(SEED) --nodes $(NODES) --profile $(PROFILE) --seconds $(SECONDS) \
 		$(if $(STEPS),--steps $(STEPS)) $(if $(CLIENTS),--clients $(CLIENTS)) \
 		$(if $(WITHOUT),--without-fault $(WITHOUT)) $(if $(TRACE),--trace --plan) \
@@ -212,7 +215,7 @@ sim:
 # New seeds of every profile on all cores.
 MINUTES := 30
 soak:
-	@$(MAKE) --no-print-directory $(B)/holdfast-sim
+	@$(MAKE) -s --no-print-directory $(B)/holdfast-sim
 	@$(B)/holdfast-sim --minutes $(MINUTES) --mix --jobs $$(nproc) --seconds $(SECONDS) \
 		--report build/soak-report.txt
 

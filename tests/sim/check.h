@@ -21,6 +21,9 @@ void sim_check_on_end(struct sim_host *h);
 /* All that is up are at one index, with one leader. */
 bool sim_check_has_converged(const struct sim *sim);
 
+/* After that: every record of each store and its memtables, old revisions too, is the same. */
+void sim_check_stores(struct sim *sim);
+
 /* Entries that somebody has applied. */
 uint64_t sim_check_applied(const struct sim *sim);
 

@@ -217,6 +217,7 @@ static void on_connect(void *owner, int32_t result)
         return;
     }
     c->state = SIM_UP;
+    c->session_count++;
     c->reading = true;
     c->broken = false;
     c->goaway = false;
@@ -359,6 +360,11 @@ bool sim_client_is_up(const struct sim_client *c)
 size_t sim_client_endpoint(const struct sim_client *c)
 {
     return c->endpoint;
+}
+
+uint64_t sim_client_session(const struct sim_client *c)
+{
+    return c->session_count;
 }
 
 size_t sim_client_calls(const struct sim_client *c)

@@ -89,8 +89,9 @@ void sim_client_close(struct sim_client *c, void (*fn)(void *owner), void *owner
 void sim_client_move(struct sim_client *c);
 
 bool sim_client_is_up(const struct sim_client *c);
-size_t sim_client_endpoint(const struct sim_client *c); /* the one in use or tried next */
-size_t sim_client_calls(const struct sim_client *c);    /* in flight */
+size_t sim_client_endpoint(const struct sim_client *c);  /* the one in use or tried next */
+uint64_t sim_client_session(const struct sim_client *c); /* connections so far, this one included */
+size_t sim_client_calls(const struct sim_client *c);     /* in flight */
 
 /* Frees what the call kept; it is not in flight. */
 void sim_call_done(struct sim_call *call);

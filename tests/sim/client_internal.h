@@ -42,6 +42,7 @@ struct sim_client {
     bool broken;   /* shut down; recv will end it */
     bool goaway;   /* finishes what it has, takes nothing new */
     uint64_t received_ms;
+    uint64_t session_count;
     size_t out_size;
     uint8_t out[SIM_OUT_BYTES_MAX];
 

@@ -1,9 +1,11 @@
 #include "tests/sim/fault.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/assert.h"
 #include "server/node_internal.h"
+#include "storage/journal_internal.h"
 #include "tests/sim/check.h"
 
 enum { RESTART_US_MIN = 300000, RESTART_US_MAX = 2000000 };
@@ -173,6 +175,62 @@ static void begin_reset(struct planned *p)
     }
 }
 
+/* ---- damage ---- */
+
+/* A minority at most may be hurt in a run. */
+static bool may_hurt(const struct planned *p, const struct sim_host *h)
+{
+    uint32_t hurt = 0;
+    for (uint32_t i = 0; i < node_count(p); i++)
+        hurt += host_at(p, i)->is_hurt;
+    return h->is_hurt || hurt < (node_count(p) - 1) / 2;
+}
+
+/* In a segment that later ones follow, or well before the end of the only one: what was written
+ * last cannot be told from a torn end, so nothing is promised for it. */
+static void rot(struct planned *p, struct sim_host *h)
+{
+    const struct node *node = sim_host_node(h);
+    const struct journal *j = node ? node->journal : NULL;
+    if (!j || list_is_empty(&j->live))
+        return;
+    const struct journal_segment *s = LIST_ENTRY(j->live.next, struct journal_segment, link);
+    uint64_t end = j->live.next->next == &j->live ? s->end / 2 : s->end;
+    char name[JOURNAL_SEGMENT_NAME_BYTES], path[64];
+    journal_segment_name(name, s->id);
+    snprintf(path, sizeof path, "data/journal/%s", name);
+    h->is_hurt = true;
+    for (uint64_t i = 0; i < p->fault->size; i++)
+        fake_disk_flip(h->disk, path, prng_below(&p->chance, end),
+                       (uint8_t)(1u << prng_below(&p->chance, 8)));
+}
+
+static void lose_vote(struct planned *p, struct sim_host *h)
+{
+    static const char path[] = "data/journal/hard";
+    int64_t size = fake_disk_path_size(h->disk, path);
+    for (int64_t slot = 0; slot + 64 <= size; slot += JOURNAL_ALIGN_BYTES)
+        fake_disk_flip(h->disk, path, (uint64_t)slot + prng_below(&p->chance, 64), 0xff);
+    h->is_hurt = true;
+}
+
+static void begin_damage(struct planned *p, struct sim_host *h)
+{
+    if (!may_hurt(p, h))
+        return;
+    if (p->fault->kind == FAULT_ROT)
+        rot(p, h);
+    sim_host_kill(h);
+    if (h->proc)
+        return; /* it is just ending by itself */
+    if (p->fault->kind == FAULT_LOSE_VOTE)
+        lose_vote(p, h);
+    if (p->fault->kind == FAULT_WIPE) {
+        h->is_hurt = true;
+        sim_host_wipe(h);
+    }
+}
+
 /* ---- nodes ---- */
 
 static void strike_leader(struct planned *p)
@@ -227,6 +285,11 @@ static void begin_node(struct planned *p, struct sim_host *h)
         break;
     case FAULT_CLOCK_JUMP:
         h->clock_offset_ms += prng_below(&p->chance, 2) ? (int64_t)f->size : -(int64_t)f->size;
+        break;
+    case FAULT_ROT:
+    case FAULT_LOSE_VOTE:
+    case FAULT_WIPE:
+        begin_damage(p, h);
         break;
     case FAULT_ISOLATE:
     case FAULT_ISOLATE_LEADER:
@@ -295,6 +358,9 @@ static void begin_links(struct planned *p)
     case FAULT_DISK_ERRORS:
     case FAULT_DISK_FULL:
     case FAULT_CLOCK_JUMP:
+    case FAULT_ROT:
+    case FAULT_LOSE_VOTE:
+    case FAULT_WIPE:
     case FAULT_KINDS:
         break; /* of nodes */
     }
@@ -366,6 +432,9 @@ static void end_node(struct planned *p, struct sim_host *h)
     case FAULT_POWER_ALL:
     case FAULT_PAUSE:
     case FAULT_PAUSE_LEADER:
+    case FAULT_ROT:
+    case FAULT_LOSE_VOTE:
+    case FAULT_WIPE:
         node_back(h);
         break;
     case FAULT_ISOLATE:

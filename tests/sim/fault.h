@@ -41,6 +41,9 @@ enum sim_fault_kind {
     FAULT_DISK_ERRORS,
     FAULT_DISK_FULL,
     FAULT_CLOCK_JUMP,
+    FAULT_ROT,       /* bits of the journal, below what is known durable */
+    FAULT_LOSE_VOTE, /* both slots of term and vote */
+    FAULT_WIPE,      /* a blank disk under the old name */
     FAULT_KINDS
 };
 

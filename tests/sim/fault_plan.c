@@ -43,6 +43,9 @@ static const struct kind_rule rules[FAULT_KINDS] = {
     [FAULT_DISK_ERRORS] = { "disk-errors", 20, 500, 1000, 500000, false },
     [FAULT_DISK_FULL] = { "disk-full", 500, 6000, 0, 0, false },
     [FAULT_CLOCK_JUMP] = { "clock-jump", 0, 0, 1, 600000, false },
+    [FAULT_ROT] = { "rot", 200, 3000, 1, 8, false },
+    [FAULT_LOSE_VOTE] = { "lose-vote", 200, 3000, 0, 0, false },
+    [FAULT_WIPE] = { "wipe", 200, 3000, 0, 0, false },
 };
 
 static const struct sim_profile profiles[] = {
@@ -98,6 +101,17 @@ static const struct sim_profile profiles[] = {
                    [FAULT_DISK_SLOW] = 3,
                    [FAULT_DISK_ERRORS] = 3,
                    [FAULT_DISK_FULL] = 3 } },
+    { .name = "damage",
+      .about = "a minority's durable data is damaged or lost, and crashes",
+      .faults_per_minute = 20,
+      .weights = { [FAULT_ROT] = 3,
+                   [FAULT_LOSE_VOTE] = 1,
+                   [FAULT_WIPE] = 2,
+                   [FAULT_KILL] = 3,
+                   [FAULT_POWER] = 3,
+                   [FAULT_KILL_LEADER] = 2,
+                   [FAULT_ISOLATE] = 2,
+                   [FAULT_PAUSE] = 2 } },
     { .name = "wan",
       .about = "members far apart; everything, more slowly",
       .is_wide = true,

@@ -144,6 +144,7 @@ void sim_host_done(struct sim_host *h)
         sim_host_kill(h);
     } else if (h->proc) {
         sim_net_proc_gone(h->proc, false);
+        sim_proc_abandon(h->proc);
         sim_proc_free(h->proc);
     }
     event_cancel(&h->sim->events, &h->burial);
@@ -268,11 +269,18 @@ static void bury(struct sim_host *h)
     h->starts_again = false;
     if (h->exit_code == EXIT_CODE_OK)
         return;
+    if (h->is_hurt && sim_host_may_end_so(h))
+        return; /* nobody has replaced it yet */
     if (sim_host_may_end_so(h))
         sim_host_start_later(h, RESTART_US); /* as a supervisor would */
     else
         sim_fail(h->sim, "%s ends with code %d, for no reason: %s", h->name, (int)h->exit_code,
                  h->exit_text);
+}
+
+bool sim_host_is_excused(const struct sim_host *h)
+{
+    return h->is_hurt && !h->proc;
 }
 
 bool sim_host_may_end_so(const struct sim_host *h)
@@ -285,13 +293,14 @@ bool sim_host_may_end_so(const struct sim_host *h)
         return h->disk_faults.has_failed;
     case EXIT_CODE_NO_SPACE:
         return h->disk_faults.was_full;
+    case EXIT_CODE_CORRUPT:
+    case EXIT_CODE_BLANK_DISK:
+        return h->is_hurt;
     case EXIT_CODE_FAILURE:
     case EXIT_CODE_USAGE:
     case EXIT_CODE_ADDRESS:
     case EXIT_CODE_FOREIGN_DATA:
     case EXIT_CODE_LOCKED_DATA:
-    case EXIT_CODE_CORRUPT:
-    case EXIT_CODE_BLANK_DISK:
     case EXIT_CODE_KERNEL:
     case EXIT_CODE_VERSION:
     case EXIT_CODE_REMOVED:

@@ -46,6 +46,7 @@ struct sim_host {
     struct options flags;
     bool is_serving;
     bool is_stopping;         /* SIGTERM was sent */
+    bool is_hurt;             /* its durable data was damaged or lost: it may stay down */
     bool starts_again;        /* once it has ended */
     bool wants_power_cut;     /* the death that is under way takes the power, too */
     enum exit_code exit_code; /* of the last life that ended by itself */
@@ -71,6 +72,9 @@ void sim_host_give_power(struct sim_host *h);
 void sim_host_pause(struct sim_host *h);
 void sim_host_resume(struct sim_host *h);
 void sim_host_wipe(struct sim_host *h); /* a blank disk; no process runs */
+
+/* Down for good, and with reason. */
+bool sim_host_is_excused(const struct sim_host *h);
 
 /* Whether faults explain that its last process ended as it did. */
 bool sim_host_may_end_so(const struct sim_host *h);

@@ -66,7 +66,7 @@ static int usage(void)
           "holdfast-sim --seeds A-B [--jobs N] [--mix]\n"
           "holdfast-sim --minutes N [--jobs N] [--mix] [--report FILE]\n"
           "  with [--nodes 3] [--seconds 30] [--steps N] [--profile usual] [--clients 8]\n"
-          "       [--think-ms 20]\n"
+          "       [--think-ms 100]\n"
           "profiles:\n",
           stderr);
     sim_profiles_print(stderr);
@@ -115,6 +115,14 @@ static bool parse_u32(const char *text, uint32_t min, uint32_t max, uint32_t *re
     return true;
 }
 
+/* Seeds that nobody has run. */
+static uint64_t seed_unused(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (uint64_t)now.tv_sec * 1000;
+}
+
 static bool parse_flag(struct command *c, enum flag_id flag, const char *text)
 {
     struct run_options *run = &c->many.run;
@@ -158,7 +166,7 @@ static bool parse_flag(struct command *c, enum flag_id flag, const char *text)
         return true;
     case FLAG_MINUTES:
         c->mode = MODE_MANY;
-        c->many.seed_first = (uint64_t)time(NULL) * 1000; /* seeds that nobody has run */
+        c->many.seed_first = seed_unused();
         return parse_u32(text, 1, 100000, &c->many.minutes);
     case FLAG_REPORT:
         c->many.report_path = text;
@@ -190,7 +198,7 @@ int main(int argc, char **argv)
                            .node_count = 3,
                            .seconds = 30,
                            .client_count = RUN_CLIENTS,
-                           .think_ms = 20,
+                           .think_ms = 100,
                            .profile = sim_profile_find("usual") },
                   .seed_last = UINT64_MAX,
                   .jobs = 1 },

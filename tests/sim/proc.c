@@ -618,6 +618,14 @@ struct sim_proc *sim_proc_new(struct sim_host *host, void (*turn_end)(void *owne
     return p;
 }
 
+void sim_proc_abandon(struct sim_proc *p)
+{
+    for (uint32_t i = 0; i < p->op_count; i++) {
+        if (p->ops[i]->kind != OP_FREE)
+            sim_op_drop(p->ops[i]);
+    }
+}
+
 void sim_proc_free(struct sim_proc *p)
 {
     ASSERT(p->ops_live == 0);

@@ -87,6 +87,9 @@ struct sim_proc {
 };
 
 struct sim_proc *sim_proc_new(struct sim_host *host, void (*turn_end)(void *owner), void *owner);
+/* What is in flight is forgotten, and its owners are told nothing: for the world's end. */
+void sim_proc_abandon(struct sim_proc *p);
+
 void sim_proc_free(struct sim_proc *p); /* nothing is in flight */
 
 /* It runs a turn as soon as it may. */

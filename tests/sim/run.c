@@ -10,19 +10,21 @@
 #include "base/assert.h"
 #include "server/node_internal.h"
 #include "tests/sim/check.h"
-#include "tests/sim/load.h"
+#include "tests/sim/workload.h"
+#include "tools/check_revision.h"
 
 enum {
     STEP_US = 100000,
     WARM_UP_US = 3000000,
     CONVERGE_US = 60000000, /* after the last fault */
     END_US = 20000000,
+    OPS_AFTER_FAULTS = 20,
 };
 
 struct run {
     const struct run_options *options;
     struct sim *sim;
-    struct load *load;
+    struct workload *clients; /* NULL: none */
     struct sim_nemesis *nemesis;
     struct sim_plan plan;
 };
@@ -47,6 +49,8 @@ static bool is_serving(struct run *r)
 {
     for (uint32_t i = 0; i < r->options->node_count; i++) {
         const struct node *node = sim_host_node(&r->sim->hosts[i]);
+        if (sim_host_is_excused(&r->sim->hosts[i]))
+            continue;
         if (!node || !node->is_serving || node->status.leader == 0)
             return false;
     }
@@ -55,7 +59,7 @@ static bool is_serving(struct run *r)
 
 static bool is_drained(struct run *r)
 {
-    return load_is_drained(r->load);
+    return !r->clients || workload_is_drained(r->clients);
 }
 
 static bool is_equal(struct run *r)
@@ -70,6 +74,57 @@ static bool is_ended(struct run *r)
             return false;
     }
     return true;
+}
+
+/* ---- clients ---- */
+
+static void clients_open(struct run *r)
+{
+    const struct run_options *o = r->options;
+    struct sim *sim = r->sim;
+    struct io_addr endpoints[SIM_NODES_MAX];
+    for (uint32_t i = 0; i < o->node_count; i++)
+        endpoints[i] = sim->hosts[i].client_addr;
+    struct workload_options options = workload_options_usual();
+    options.io = sim_host_io(&sim->hosts[o->node_count]);
+    options.endpoints = endpoints;
+    options.endpoint_count = o->node_count;
+    options.seed = o->seed;
+    options.process_count = o->client_count;
+    options.think_max_ms = o->think_ms;
+    if (o->client_count == 0)
+        return;
+    r->clients = workload_open(&options);
+    ASSERT(r->clients);
+    workload_start(r->clients);
+}
+
+static uint64_t ops_done(const struct run *r)
+{
+    return r->clients ? workload_counters(r->clients)->ok : 0;
+}
+
+static void on_clients_closed(void *owner)
+{
+    ((struct run *)owner)->clients = NULL;
+}
+
+static bool are_clients_closed(struct run *r)
+{
+    return r->clients == NULL;
+}
+
+/* What they saw: all of it as if one thing had happened after another. */
+static void clients_judge(struct run *r)
+{
+    if (!r->clients)
+        return;
+    struct check_report report;
+    enum check_verdict verdict = check_revision(workload_history(r->clients), 1, &report);
+    if (verdict == CHECK_INVALID)
+        sim_fail(r->sim, "clients: %s: %s", report.rule, report.text);
+    if (workload_counters(r->clients)->malformed > 0)
+        sim_fail(r->sim, "clients: an answer does not decode");
 }
 
 /* ---- phases ---- */
@@ -95,19 +150,22 @@ static void phase_liveness(struct run *r)
         return;
     }
     uint64_t applied = sim_check_applied(sim);
-    uint64_t ops = load_ops(r->load);
+    uint64_t ops = ops_done(r);
     uint64_t end_us = sim->now_us + CONVERGE_US;
-    while (!sim->has_failed && sim->now_us < end_us && r->options->client_count > 0 &&
-           (sim_check_applied(sim) == applied || load_ops(r->load) < ops + 10))
+    while (!sim->has_failed && sim->now_us < end_us && r->clients &&
+           (sim_check_applied(sim) == applied || ops_done(r) < ops + OPS_AFTER_FAULTS))
         sim_run_until(sim, sim->now_us + STEP_US);
-    if (r->options->client_count > 0 && load_ops(r->load) == ops)
+    if (r->clients && ops_done(r) < ops + OPS_AFTER_FAULTS)
         sim_fail(sim, "liveness: nothing was committed for clients, %d s after the last fault",
                  CONVERGE_US / 1000000);
-    load_stop(r->load);
+    if (r->clients)
+        workload_stop(r->clients);
     if (!wait_until(r, is_drained, CONVERGE_US))
         sim_fail(sim, "liveness: clients' requests do not end");
     if (!wait_until(r, is_equal, CONVERGE_US))
         sim_fail(sim, "liveness: the members do not converge");
+    if (!sim->has_failed)
+        sim_check_stores(sim);
 }
 
 static void phase_end(struct run *r)
@@ -151,7 +209,8 @@ void run_scratch_remove(pid_t pid)
 static void open_world(struct run *r, const char *scratch)
 {
     const struct run_options *o = r->options;
-    ASSERT(mkdir(scratch, 0700) == 0);
+    /* Paths are part of what nodes say: the same in each run. */
+    ASSERT(mkdir(scratch, 0700) == 0 && chdir(scratch) == 0);
     r->sim = sim_new(&(struct sim_options){
         .seed = o->seed,
         .node_count = o->node_count,
@@ -160,7 +219,7 @@ static void open_world(struct run *r, const char *scratch)
         .clock_drift_ppm = o->profile->drift_ppm,
         .is_traced = o->is_traced,
         .is_logged = o->is_logged,
-        .scratch = scratch,
+        .scratch = ".",
     });
     run_plan(o, &r->plan);
     if (o->prints_plan)
@@ -175,16 +234,21 @@ struct run_result run(const struct run_options *options)
     scratch_name(scratch, getpid());
     open_world(&r, scratch);
     start_all(&r);
-    r.load = load_open(r.sim, options->client_count, options->think_ms);
+    clients_open(&r);
     sim_run_until(r.sim, r.sim->now_us + WARM_UP_US);
     phase_faults(&r);
     if (!r.sim->has_failed)
         phase_liveness(&r);
     if (!r.sim->has_failed)
         phase_end(&r);
-    uint64_t op_count = load_ops(r.load);
+    uint64_t op_count = ops_done(&r);
     if (!r.sim->has_failed)
-        load_close(r.load);
+        clients_judge(&r);
+    if (!r.sim->has_failed && r.clients) {
+        workload_close(r.clients, on_clients_closed, &r);
+        if (!wait_until(&r, are_clients_closed, END_US))
+            sim_fail(r.sim, "the clients do not end");
+    }
     struct run_result result = {
         .is_good = !r.sim->has_failed,
         .hash = r.sim->trace.hash,
