@@ -251,13 +251,14 @@ static void read_run(struct io_job *job)
 
 /* ---- the loop's side ---- */
 
-/* A flush that ended the hold meanwhile may have taken rows that the job no longer saw. */
+/* A flush that ended the hold meanwhile may have taken rows from under the job: whatever it says of
+ * them, they are not damaged. */
 static void read_done(struct io_job *job)
 {
     struct snapshot_read *read = LIST_ENTRY(job, struct snapshot_read, job);
     struct snapshot_source *source = read->source;
     source->reading = NULL;
-    if (read->err == SNAPSHOT_OK && source->hold.ended)
+    if (source->hold.ended)
         read->err = SNAPSHOT_E_EXPIRED;
     if (read->err != SNAPSHOT_OK) {
         block_unref(read->block);
