@@ -15,6 +15,8 @@ static void log_node(const struct node *node)
               log_number("configs_applied", c.configs_applied),
               log_number("transfers", c.transfers),
               log_number("removed_refused", c.removed_refused),
+              log_number("repairs_started", c.repairs_started),
+              log_number("repairs_finished", c.repairs_finished),
               log_number("snapshots_sent", c.snapshots_sent),
               log_number("snapshots_received", c.snapshots_received),
               log_number("snapshots_failed", c.snapshots_failed),

@@ -25,6 +25,7 @@ enum { MACHINE_FEATURE_LEVEL_MAX = 1 };
     X(MACHINE_MORE, "not finished")                                                              \
     X(MACHINE_E_NOMEM, "out of memory while applying the log")                                   \
     X(MACHINE_E_STORE, "the store cannot be read while applying the log")                        \
+    X(MACHINE_E_CORRUPT, "a row of the store fails its checksum while applying the log")         \
     X(MACHINE_E_UNKNOWN, "the log holds a command that this version does not know; install the " \
                          "version that the other members run")
 

@@ -18,8 +18,10 @@ void node_fail(struct node *node, enum exit_code code, const char *what, const c
 
 void node_fail_store(struct node *node, enum kv_err err)
 {
-    node_fail(node, err == KV_E_CORRUPT ? EXIT_CODE_CORRUPT : EXIT_CODE_IO,
-              "the store cannot be read", kv_strerror(err));
+    if (err == KV_E_CORRUPT)
+        node_fail_damaged(node, "the store cannot be read", kv_strerror(err));
+    else
+        node_fail(node, EXIT_CODE_IO, "the store cannot be read", kv_strerror(err));
 }
 
 void node_halt(struct node *node)

@@ -8,7 +8,7 @@
  * Thread:   the loop's; only node_open blocks.
  * Bounds:   node_options; node_memory_bytes_max sums the caps.
  * Errors:   what the node cannot survive is reported once, by on_fatal, and from then on nothing
- *           leaves it: fail-stop (I6).
+ *           leaves it: fail-stop (I6). EXIT_CODE_REPAIR: the process is to start anew at once.
  */
 #ifndef SERVER_NODE_H
 #define SERVER_NODE_H
@@ -158,6 +158,8 @@ struct node_counters {
     uint64_t configs_applied;  /* changes of the membership, both steps of a joint one */
     uint64_t transfers;        /* of leadership, asked for here, that came about */
     uint64_t removed_refused;  /* Hellos of members that were removed */
+    uint64_t repairs_started;  /* by this start: 0 or 1 */
+    uint64_t repairs_finished;
     uint64_t snapshots_sent;
     uint64_t snapshots_received; /* and installed */
     uint64_t snapshots_failed;   /* either way, for whatever reason */

@@ -47,12 +47,14 @@ void node_check_hash(struct node *node, uint64_t member, struct raft_state_hash 
 
 static void fail_machine(struct node *node, enum machine_err err)
 {
-    enum exit_code code = EXIT_CODE_FAILURE;
-    if (err == MACHINE_E_UNKNOWN)
-        code = EXIT_CODE_VERSION;
-    else if (err == MACHINE_E_STORE)
-        code = EXIT_CODE_CORRUPT;
-    node_fail(node, code, "the log cannot be applied", machine_strerror(err));
+    static const char what[] = "the log cannot be applied";
+    if (err == MACHINE_E_CORRUPT)
+        node_fail_damaged(node, what, machine_strerror(err));
+    else if (err == MACHINE_E_UNKNOWN)
+        node_fail(node, EXIT_CODE_VERSION, what, machine_strerror(err));
+    else
+        node_fail(node, err == MACHINE_E_STORE ? EXIT_CODE_IO : EXIT_CODE_FAILURE, what,
+                  machine_strerror(err));
 }
 
 static void finish_request(struct node *node, struct request *request)

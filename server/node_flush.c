@@ -73,10 +73,11 @@ static void on_flushed(struct store_flush *flush)
     bool had_memtable = node->flush.had_memtable;
     flush_free(&node->flush);
     if (err != STORE_OK) {
-        enum exit_code code = err == STORE_E_NOSPACE   ? EXIT_CODE_NO_SPACE
-                              : err == STORE_E_CORRUPT ? EXIT_CODE_CORRUPT
-                                                       : EXIT_CODE_IO;
-        node_fail(node, code, "the store cannot be written", store_strerror(err));
+        if (err == STORE_E_CORRUPT)
+            node_fail_damaged(node, "the store cannot be written", store_strerror(err));
+        else
+            node_fail(node, err == STORE_E_NOSPACE ? EXIT_CODE_NO_SPACE : EXIT_CODE_IO,
+                      "the store cannot be written", store_strerror(err));
         return;
     }
     node->counters.flushes++;
@@ -245,9 +246,10 @@ static void fetch_done(struct io_job *job)
     list_remove(&fetch->link);
     free(fetch);
     bool is_there = f.err == STORE_OK;
-    if (!is_there && f.err != STORE_E_GONE)
-        node_fail(node, f.err == STORE_E_CORRUPT ? EXIT_CODE_CORRUPT : EXIT_CODE_IO,
-                  "the log store cannot be read", store_strerror(f.err));
+    if (f.err == STORE_E_CORRUPT)
+        node_fail_damaged(node, "the log store cannot be read", store_strerror(f.err));
+    else if (!is_there && f.err != STORE_E_GONE)
+        node_fail(node, EXIT_CODE_IO, "the log store cannot be read", store_strerror(f.err));
     /* A flush that committed meanwhile but has not reported yet is not for Raft to know. */
     uint64_t flushed = store_published(node->store)->applied.index;
     while (f.count > 0 && f.entries[f.count - 1].pos.index > flushed)
@@ -261,9 +263,10 @@ static void fetch_done(struct io_job *job)
                      .entries = is_there ? f.entries : NULL,
                      .entry_count = is_there ? (uint32_t)f.count : 0 },
     };
-    if (!node->is_closing && !node_step(node, &event))
-        node_fail(node, EXIT_CODE_CORRUPT, "the log store contradicts the log",
-                  "old entries have impossible positions");
+    bool is_over = node->is_closing || node->has_failed;
+    if (!is_over && !node_step(node, &event))
+        node_fail_damaged(node, "the log store contradicts the log",
+                          "old entries have impossible positions");
     if (is_there)
         block_unref(f.block);
     free(f.entries);
@@ -295,6 +298,6 @@ bool node_fetch_is_running(const struct node *node)
 bool node_jobs_are_running(const struct node *node)
 {
     return node->flush.is_running || node->identity_is_saving || node_fetch_is_running(node) ||
-           node_send_is_reading(node) || node_receive_is_running(node) ||
+           node->repair_is_saving || node_send_is_reading(node) || node_receive_is_running(node) ||
            node_install_is_running(node);
 }

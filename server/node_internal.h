@@ -11,6 +11,7 @@
 #include "storage/identity.h"
 #include "storage/journal.h"
 #include "storage/kv.h"
+#include "storage/repair_mark.h"
 
 enum {
     NODE_HASHES = 1024,        /* state hashes of the newest entries, a power of two */
@@ -121,6 +122,11 @@ struct node {
     int lock_fd;
     char store_parent[NODE_PATH_BYTES_MAX]; /* of the store, and of a snapshot beside it */
     struct identity identity;
+    struct repair_mark repair; /* as on the disk */
+    struct io_job repair_job;  /* saves or clears it */
+    bool repair_is_saving;
+    enum repair_mark_err repair_err;
+    char repair_text[NODE_DETAIL_BYTES]; /* why, for on_fatal */
     struct membership membership;
     struct store *store;
     struct kv *kv;
@@ -306,11 +312,19 @@ void node_transfer_on_status(struct node *node, struct raft_status before);
 void node_leave(struct node *node); /* then node_close_parts, never inside the call */
 
 /* node_repair.c */
-/* A row of the store is damaged. */
+/* A row of the store is damaged: the node stops, and is marked so that its next start gets all of
+ * it from the others; without others it just stops. */
 void node_fail_damaged(struct node *node, const char *what, const char *why);
+void node_repair_on_repaired(struct node *node);
+
+/* node_recover.c */
+struct store_options node_store_options(const struct node *node);
+enum exit_code node_recover(struct node *node, char *detail);
 
 /* node_open.c */
-struct store_options node_store_options(const struct node *node);
+/* The line for the operator; returns the code. */
+enum exit_code node_detail_set(char *detail, enum exit_code code, const char *what,
+                               const char *path, const char *why);
 void node_free(struct node *node);
 void node_random_fill(struct io *io, uint8_t *bytes, size_t size);
 

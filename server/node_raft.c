@@ -72,6 +72,7 @@ enum exit_code node_raft_open(struct node *node, const struct store_state *state
         .term_starts = state->term_starts,
         .term_start_count = state->term_start_count,
         .now_ms = io_now_ms(node->io),
+        .awaits_repair = node->repair.state != REPAIR_NONE,
     };
     enum raft_err err = raft_open(&node->raft, node->raft_memory, &options, &start);
     for (size_t i = 0; err == RAFT_OK && i < recovery->entry_count; i++)
@@ -152,6 +153,8 @@ static void on_ready(struct node *node, const struct raft_ready *ready)
         ASSERT(ready->committed.first == node->apply_to_index + 1);
         node->apply_to_index = ready->committed.last;
     }
+    if (ready->repaired)
+        node_repair_on_repaired(node);
     on_reads(node, ready);
     for (uint32_t i = 0; i < ready->fetch_count; i++)
         node_fetch_begin(node, &ready->fetches[i]);
