@@ -126,7 +126,8 @@ static bool is_start_valid(const struct raft_start *start)
         return false;
     if (start->hard.vote != 0 && start->hard.term == 0)
         return false;
-    return raft_config_is_valid(&start->config) && are_term_starts_valid(start);
+    bool is_config_valid = start->config.member_count == 0 || raft_config_is_valid(&start->config);
+    return is_config_valid && are_term_starts_valid(start);
 }
 
 /* ---- open, restore, close ---- */

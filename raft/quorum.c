@@ -59,5 +59,7 @@ bool raft_quorum_is_self(const struct raft *r)
     uint64_t values[RAFT_MEMBERS_MAX] = { 0 };
     for (uint32_t i = 0; i < r->member_count; i++)
         values[i] = r->members[i].id == r->options.id;
-    return raft_quorum_value(r, values) > 0;
+    /* A member that joins knows no voter yet, and nobody is a quorum of nobody. */
+    return raft_config_has_voter(&r->config.config, r->options.id) &&
+           raft_quorum_value(r, values) > 0;
 }

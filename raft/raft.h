@@ -307,7 +307,7 @@ struct raft_options {
  * than window_entries_max + 1024 the oldest are forgotten: the log begins later then. */
 struct raft_start {
     struct raft_hard_state hard;
-    struct raft_config config; /* as of `flushed` */
+    struct raft_config config; /* as of `flushed`; without members: one that joins knows none yet */
     struct raft_pos log_start; /* the log store begins after it; {0, 0}: from the beginning */
     struct raft_pos flushed;   /* applied and in the log store: these entries need not be in
                                   memory, their terms come from term_starts */

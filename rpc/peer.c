@@ -34,6 +34,20 @@ void peer_net_set_cluster_hash(struct peer_net *net, struct slice initial_cluste
         slice_kept(initial_cluster_hash, net->cluster_hash, sizeof net->cluster_hash);
 }
 
+void peer_net_set_own_urls(struct peer_net *net, const char *const *urls, size_t url_count)
+{
+    struct peer_hello *self = &net->options.self;
+    self->peer_url_count = 0;
+    for (size_t i = 0; i < url_count && i < PEER_URLS_MAX; i++) {
+        size_t size = strlen(urls[i]);
+        if (size > PEER_URL_BYTES_MAX)
+            continue;
+        char *copy = net->own_urls[self->peer_url_count];
+        memcpy(copy, urls[i], size + 1);
+        self->peer_urls[self->peer_url_count++] = copy;
+    }
+}
+
 /* A head unpacked, and an array of the smallest entries that a frame can hold. */
 static size_t arena_bytes_max(const struct peer_options *options)
 {
@@ -46,7 +60,8 @@ uint64_t peer_memory_bytes(const struct peer_options *options)
     uint64_t conns = members * PEER_CONNS_PER_MEMBER + PEER_STRANGERS_MAX;
     /* A member's accepted connection receives one frame; its link queues, and sends one. */
     uint64_t member_bytes = sizeof(struct peer_member) + options->out_bytes_max +
-                            2 * (uint64_t)options->frame_bytes_max + 2 * PEER_GATHER_BYTES;
+                            PEER_BULK_BYTES_MAX + 2 * (uint64_t)options->frame_bytes_max +
+                            2 * PEER_GATHER_BYTES;
     return sizeof(struct peer_net) + arena_bytes_max(options) + members * member_bytes +
            conns * (sizeof(struct peer_conn) + PEER_FRAME_BYTES_MIN);
 }
@@ -65,6 +80,7 @@ enum peer_err peer_net_open(struct peer_net **ret_net, const struct peer_options
     peer_net_set_cluster_hash(net, options->self.initial_cluster_hash);
     net->options.self.server_version =
         slice_kept(options->self.server_version, net->server_version, sizeof net->server_version);
+    peer_net_set_own_urls(net, options->self.peer_urls, options->self.peer_url_count);
     net->prng = prng_seeded(options->io->ops->random(options->io));
     map_init(&net->by_id, options->members_max);
     list_init(&net->members);
@@ -271,7 +287,7 @@ void peer_member_met(struct peer_member *m, struct peer_conn *c)
 /* ---- received ---- */
 
 const char *peer_hello_judge(struct peer_net *net, const Holdfastpb__Hello *pb, uint64_t from,
-                             struct peer_hello *ret_hello, bool *ret_final)
+                             struct peer_hello *ret_hello, enum peer_unwelcome *ret_why)
 {
     const struct peer_hello *self = &net->options.self;
     const struct peer_handlers *h = &net->options.handlers;
@@ -287,7 +303,19 @@ const char *peer_hello_judge(struct peer_net *net, const Holdfastpb__Hello *pb, 
         return "it has the id of this very member";
     if (from != 0 && ret_hello->member_id != from)
         return "another member answers at its URL";
-    return h->on_hello(h->owner, ret_hello, ret_final);
+    return h->on_hello(h->owner, ret_hello, ret_why);
+}
+
+enum peer_unwelcome peer_refusal_kind(const struct peer_net *net, const Holdfastpb__Hello *pb,
+                                      uint64_t member)
+{
+    const struct peer_hello *self = &net->options.self;
+    if (pb->cluster_id != self->cluster_id || pb->member_id != member ||
+        pb->to_member_id != self->member_id)
+        return PEER_UNWELCOME_NOW; /* somebody else answers there */
+    if (pb->refusal_is_removal)
+        return PEER_UNWELCOME_REMOVED;
+    return pb->refusal_is_final ? PEER_UNWELCOME_DISK : PEER_UNWELCOME_NOW;
 }
 
 /* A broken member would fill the log: the same again waits. Texts are constants. */
@@ -349,17 +377,39 @@ static bool dispatch_forward_refused(struct peer_conn *c, const Holdfastpb__Forw
     return true;
 }
 
+static bool dispatch_snapshot_chunk(struct peer_conn *c, const Holdfastpb__SnapshotChunk *pb,
+                                    struct block *block, struct slice attachment)
+{
+    const struct peer_handlers *h = &c->net->options.handlers;
+    struct peer_snapshot_chunk chunk;
+    if (!peer_decode_snapshot_chunk(pb, block, attachment, &chunk))
+        return false;
+    h->on_snapshot_chunk(h->owner, c->member->id, &chunk);
+    return true;
+}
+
+static bool dispatch_snapshot_ack(struct peer_conn *c, const Holdfastpb__SnapshotAck *pb)
+{
+    const struct peer_handlers *h = &c->net->options.handlers;
+    struct peer_snapshot_ack ack;
+    if (!peer_decode_snapshot_ack(pb, &ack))
+        return false;
+    h->on_snapshot_ack(h->owner, c->member->id, &ack);
+    return true;
+}
+
 /* Whoever dialled us does not like our answer: its last frame. */
 static bool dispatch_refusal(struct peer_conn *c, const Holdfastpb__Hello *pb)
 {
     const struct peer_handlers *h = &c->net->options.handlers;
-    struct slice why = slice_of_text(pb->refusal);
-    if (why.size == 0)
+    struct slice text = slice_of_text(pb->refusal);
+    if (text.size == 0)
         return false;
-    why.size = why.size < PEER_REFUSAL_BYTES_MAX ? why.size : PEER_REFUSAL_BYTES_MAX;
+    text.size = text.size < PEER_REFUSAL_BYTES_MAX ? text.size : PEER_REFUSAL_BYTES_MAX;
     uint64_t id = c->member->id;
+    enum peer_unwelcome why = peer_refusal_kind(c->net, pb, id);
     peer_conn_close(c);
-    h->on_refused(h->owner, id, why, pb->refusal_is_final);
+    h->on_refused(h->owner, id, text, why);
     return true;
 }
 
@@ -375,6 +425,10 @@ bool peer_dispatch(struct peer_conn *c, const Holdfastpb__PeerMessage *message, 
         return attachment.size == 0 && dispatch_formation(c, message->formation);
     case HOLDFASTPB__PEER_MESSAGE__MESSAGE_FORWARD_REFUSED:
         return attachment.size == 0 && dispatch_forward_refused(c, message->forward_refused);
+    case HOLDFASTPB__PEER_MESSAGE__MESSAGE_SNAPSHOT_CHUNK:
+        return dispatch_snapshot_chunk(c, message->snapshot_chunk, block, attachment);
+    case HOLDFASTPB__PEER_MESSAGE__MESSAGE_SNAPSHOT_ACK:
+        return attachment.size == 0 && dispatch_snapshot_ack(c, message->snapshot_ack);
     case HOLDFASTPB__PEER_MESSAGE__MESSAGE_HELLO:
         return dispatch_refusal(c, message->hello);
     case HOLDFASTPB__PEER_MESSAGE__MESSAGE__NOT_SET:
@@ -424,6 +478,22 @@ void peer_net_send_forward_refused(struct peer_net *net, uint64_t member,
     if (c)
         IGNORE(peer_conn_queue(c, peer_encode_forward_refused(refused)),
                "counted; the client's deadline passes instead");
+}
+
+bool peer_net_send_snapshot_chunk(struct peer_net *net, uint64_t member,
+                                  const struct peer_snapshot_chunk *chunk)
+{
+    struct peer_conn *c = conn_to(net, member);
+    return c && peer_conn_queue(c, peer_encode_snapshot_chunk(chunk, net->options.frame_bytes_max));
+}
+
+void peer_net_send_snapshot_ack(struct peer_net *net, uint64_t member,
+                                const struct peer_snapshot_ack *ack)
+{
+    struct peer_conn *c = conn_to(net, member);
+    if (c)
+        IGNORE(peer_conn_queue(c, peer_encode_snapshot_ack(ack)),
+               "counted; the sender tries again after a while");
 }
 
 void peer_net_flush(struct peer_net *net)

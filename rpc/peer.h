@@ -12,7 +12,10 @@
  *           entries' blocks may be referenced to keep them (no copy).
  * Thread:   the loop's. Frames gather during a turn and leave at peer_net_flush.
  * Bounds:   out_bytes_max waiting per member, and one send in flight beside it: at the cap the
- *           oldest append is dropped (Raft sends it again), then the new message. frame_bytes_max
+ *           oldest append is dropped (Raft sends it again), then the new message. Chunks of
+ *           snapshots wait apart, PEER_BULK_BYTES_MAX of them, and leave one by one while nothing
+ *           else waits, so that they hold nothing up for longer than one of them takes.
+ *           frame_bytes_max
  *           per frame. Back-off of reconnects backoff_min_ms .. backoff_max_ms, doubled each time,
  *           with jitter; the first dial after an established link was lost goes at once, though
  *           not more than once in backoff_max_ms. Connections: three a member, and a few more that
@@ -38,6 +41,8 @@ enum {
     PEER_REFUSAL_BYTES_MAX = 512,
     PEER_CLUSTER_HASH_BYTES_MAX = 64,
     PEER_URLS_MAX = 16,
+    PEER_URL_BYTES_MAX = 300,
+    PEER_BULK_BYTES_MAX = 8 << 20, /* of snapshot frames waiting to a member */
     PEER_FRAME_BYTES_MIN = 1 << 17,
     PEER_COMPLAINT_MS = 60000,
 };
@@ -54,6 +59,15 @@ struct peer_hello {
     struct slice initial_cluster_hash;
     uint32_t feature_level_max;
     struct slice server_version;
+    uint32_t peer_url_count; /* where the sender is dialled: a member that lags may not know */
+    const char *peer_urls[PEER_URLS_MAX];
+};
+
+/* Why a member will not talk to another one. */
+enum peer_unwelcome {
+    PEER_UNWELCOME_NOW,     /* later perhaps */
+    PEER_UNWELCOME_DISK,    /* not while the sender's disk lives (I7a) */
+    PEER_UNWELCOME_REMOVED, /* it was removed from the cluster */
 };
 
 /* A write on its way from a follower to the leader. */
@@ -74,14 +88,41 @@ struct peer_forward_refused {
     enum peer_refusal why;
 };
 
+/* A part of a snapshot, to a member that needs what the log no longer has. */
+struct peer_snapshot_chunk {
+    uint64_t snapshot_id;
+    uint64_t term;       /* in which the sender leads */
+    uint64_t seq;        /* 0 is the first */
+    struct raft_pos pos; /* that the whole snapshot stands at */
+    bool last;
+    struct slice bytes;
+    struct block *block; /* received: what the bytes live in, to reference; sent: not looked at */
+};
+
+enum peer_snapshot_status {
+    PEER_SNAPSHOT_OK = 1,
+    PEER_SNAPSHOT_RESUME_AT = 2, /* it came out of order: go on with next_seq */
+    PEER_SNAPSHOT_BUSY = 3,      /* with another snapshot: later */
+    PEER_SNAPSHOT_FAILED = 4,    /* this one is of no use: another from the start */
+    PEER_SNAPSHOT_INSTALLED = 5, /* all of it is there, durably */
+};
+
+struct peer_snapshot_ack {
+    uint64_t snapshot_id;
+    uint64_t next_seq; /* all before it have been taken */
+    enum peer_snapshot_status status;
+};
+
 struct peer_handlers {
     void *owner;
-    /* A member introduces itself on a connection that either side dialled. NULL accepts it; else
-     * the text goes back as the refusal and the connection closes. *ret_final, false before the
-     * call, says that the answer will not change while the sender's disk lives. */
-    const char *(*on_hello)(void *owner, const struct peer_hello *hello, bool *ret_final);
-    /* It refused us, and says why. The link dials again after a back-off. */
-    void (*on_refused)(void *owner, uint64_t member, struct slice why, bool is_final);
+    /* A member introduces itself on a connection that either side dialled. NULL accepts it (the
+     * handler may add the member with its URLs first); else the text goes back as the refusal and
+     * the connection closes. *ret_why is PEER_UNWELCOME_NOW before the call. */
+    const char *(*on_hello)(void *owner, const struct peer_hello *hello,
+                            enum peer_unwelcome *ret_why);
+    /* It refused us, and says why. The link dials again after a back-off. More than
+     * PEER_UNWELCOME_NOW is believed only of the very member that was meant. */
+    void (*on_refused)(void *owner, uint64_t member, struct slice text, enum peer_unwelcome why);
     /* Our own dialled connection to the member is through the handshake, or lost. */
     void (*on_link)(void *owner, uint64_t member, bool up);
     /* Dialling was refused by the member's host, or another process answers than before: its
@@ -98,11 +139,14 @@ struct peer_handlers {
      * ends the connection: for the log. Once a connection at most; the same again of the
      * same member, or anything of another stranger, only after PEER_COMPLAINT_MS. */
     void (*on_complaint)(void *owner, uint64_t member, const char *why);
+    void (*on_snapshot_chunk)(void *owner, uint64_t member,
+                              const struct peer_snapshot_chunk *chunk);
+    void (*on_snapshot_ack)(void *owner, uint64_t member, const struct peer_snapshot_ack *ack);
 };
 
 struct peer_options {
     struct io *io;
-    struct peer_hello self;        /* to_member_id is filled in for each; slices copied */
+    struct peer_hello self;        /* to_member_id is filled in for each; all is copied */
     struct peer_handlers handlers; /* all but owner not NULL */
     uint32_t members_max;
     uint64_t out_bytes_max;   /* per member; at least frame_bytes_max */
@@ -153,6 +197,9 @@ int peer_net_listen(struct peer_net *net, const struct io_addr *addr, struct io_
  * PEER_CLUSTER_HASH_BYTES_MAX. */
 void peer_net_set_cluster_hash(struct peer_net *net, struct slice initial_cluster_hash);
 
+/* For Hellos from now on. Copied; texts beyond the bounds are left out. */
+void peer_net_set_own_urls(struct peer_net *net, const char *const *urls, size_t url_count);
+
 /* Starts dialling. urls: "http://host:port", tried in turn; copied. For a member that is there
  * already they replace its URLs, and an established link stays. */
 enum peer_err peer_net_add(struct peer_net *net, uint64_t member, const char *const *urls,
@@ -174,6 +221,12 @@ bool peer_net_send_forward(struct peer_net *net, uint64_t member,
                            const struct peer_forward *forward);
 void peer_net_send_forward_refused(struct peer_net *net, uint64_t member,
                                    const struct peer_forward_refused *refused);
+
+/* False when the link is down or too many wait: later again. */
+bool peer_net_send_snapshot_chunk(struct peer_net *net, uint64_t member,
+                                  const struct peer_snapshot_chunk *chunk);
+void peer_net_send_snapshot_ack(struct peer_net *net, uint64_t member,
+                                const struct peer_snapshot_ack *ack);
 
 void peer_net_flush(struct peer_net *net);
 

@@ -63,17 +63,17 @@ bool peer_accept_on_hello(struct peer_conn *c, const Holdfastpb__Hello *pb)
 {
     struct peer_net *net = c->net;
     struct peer_hello hello;
-    bool is_final = false;
+    enum peer_unwelcome why = PEER_UNWELCOME_NOW;
     if (pb->refusal[0] != '\0')
         return false;
-    const char *why = peer_hello_judge(net, pb, 0, &hello, &is_final);
+    const char *text = peer_hello_judge(net, pb, 0, &hello, &why);
     if (c->state != PEER_CONN_HELLO)
         return true; /* the handler has closed the net */
     struct peer_member *m = peer_net_find(net, pb->member_id);
-    if (!why && !m)
-        why = "this member does not know you, or not yet";
-    if (why) {
-        peer_conn_refuse(c, pb->member_id, why, is_final);
+    if (!text && !m)
+        text = "this member does not know you, or not yet";
+    if (text) {
+        peer_conn_refuse(c, pb->member_id, text, why);
         return true;
     }
     /* The newest connection is the member's: it may have lost the older one without a trace that

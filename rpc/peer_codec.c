@@ -26,6 +26,7 @@ static struct peer_out *out_new(const Holdfastpb__PeerMessage *message, size_t a
     list_init(&out->append_link);
     out->is_append = false;
     out->is_ping = message == NULL;
+    out->is_bulk = false;
     out->size = size;
     if (message)
         holdfastpb__peer_message__pack(message, out->bytes + PEER_FRAME_HEADER_BYTES);
@@ -86,8 +87,18 @@ static void text_copy(char *to, size_t max, struct slice text)
 
 /* ---- hello ---- */
 
+/* protobuf-c's strings are writable by type; packing writes none of them. */
+static char *pb_text(const char *text)
+{
+    union {
+        const char *read;
+        char *write;
+    } pointer = { .read = text };
+    return pointer.write;
+}
+
 struct peer_out *peer_encode_hello(const struct peer_hello *hello, const char *refusal,
-                                   bool refusal_is_final)
+                                   enum peer_unwelcome kind)
 {
     char version[PEER_VERSION_BYTES_MAX + 1];
     char why[PEER_REFUSAL_BYTES_MAX + 1];
@@ -104,11 +115,30 @@ struct peer_out *peer_encode_hello(const struct peer_hello *hello, const char *r
     pb.feature_level_max = hello->feature_level_max;
     pb.server_version = version;
     pb.refusal = why;
-    pb.refusal_is_final = refusal_is_final;
+    pb.refusal_is_final = kind != PEER_UNWELCOME_NOW;
+    pb.refusal_is_removal = kind == PEER_UNWELCOME_REMOVED;
+    char *urls[PEER_URLS_MAX];
+    for (uint32_t i = 0; i < hello->peer_url_count; i++)
+        urls[i] = pb_text(hello->peer_urls[i]);
+    pb.n_peer_urls = hello->peer_url_count;
+    pb.peer_urls = urls;
     Holdfastpb__PeerMessage message = HOLDFASTPB__PEER_MESSAGE__INIT;
     message.message_case = HOLDFASTPB__PEER_MESSAGE__MESSAGE_HELLO;
     message.hello = &pb;
     return out_of_head(&message);
+}
+
+static bool hello_urls_decode(const Holdfastpb__Hello *pb, struct peer_hello *hello)
+{
+    if (pb->n_peer_urls > PEER_URLS_MAX)
+        return false;
+    for (size_t i = 0; i < pb->n_peer_urls; i++) {
+        if (strlen(pb->peer_urls[i]) > PEER_URL_BYTES_MAX)
+            return false;
+        hello->peer_urls[i] = pb->peer_urls[i];
+    }
+    hello->peer_url_count = (uint32_t)pb->n_peer_urls;
+    return true;
 }
 
 bool peer_decode_hello(const Holdfastpb__Hello *pb, struct peer_hello *ret_hello)
@@ -128,7 +158,7 @@ bool peer_decode_hello(const Holdfastpb__Hello *pb, struct peer_hello *ret_hello
     };
     memcpy(ret_hello->incarnation, pb->incarnation.data, PEER_INCARNATION_BYTES);
     memcpy(ret_hello->process, pb->process.data, PEER_INCARNATION_BYTES);
-    return true;
+    return hello_urls_decode(pb, ret_hello);
 }
 
 /* ---- formation, forwards ---- */
@@ -211,6 +241,81 @@ bool peer_decode_forward_refused(const Holdfastpb__ForwardRefused *pb,
     else
         return false;
     *ret_refused = refused;
+    return true;
+}
+
+/* ---- snapshots ---- */
+
+struct peer_out *peer_encode_snapshot_chunk(const struct peer_snapshot_chunk *chunk,
+                                            uint32_t frame_bytes_max)
+{
+    Holdfastpb__Position pos = HOLDFASTPB__POSITION__INIT;
+    pos.term = chunk->pos.term;
+    pos.index = chunk->pos.index;
+    Holdfastpb__SnapshotChunk pb = HOLDFASTPB__SNAPSHOT_CHUNK__INIT;
+    pb.snapshot_id = chunk->snapshot_id;
+    pb.term = chunk->term;
+    pb.seq = chunk->seq;
+    pb.pos = &pos;
+    pb.last = chunk->last;
+    Holdfastpb__PeerMessage message = HOLDFASTPB__PEER_MESSAGE__INIT;
+    message.message_case = HOLDFASTPB__PEER_MESSAGE__MESSAGE_SNAPSHOT_CHUNK;
+    message.snapshot_chunk = &pb;
+    uint8_t *attachment = NULL;
+    struct peer_out *out = out_new(&message, chunk->bytes.size, frame_bytes_max, &attachment);
+    if (!out)
+        return NULL;
+    if (chunk->bytes.size > 0)
+        memcpy(attachment, chunk->bytes.data, chunk->bytes.size);
+    out->is_bulk = true;
+    out_seal(out, attachment, chunk->bytes.size);
+    return out;
+}
+
+bool peer_decode_snapshot_chunk(const Holdfastpb__SnapshotChunk *pb, struct block *block,
+                                struct slice attachment, struct peer_snapshot_chunk *ret_chunk)
+{
+    if (!pb->pos || pb->pos->index == 0 || pb->pos->term == 0 || pb->term < pb->pos->term)
+        return false;
+    *ret_chunk = (struct peer_snapshot_chunk){
+        .snapshot_id = pb->snapshot_id,
+        .term = pb->term,
+        .seq = pb->seq,
+        .pos = { pb->pos->term, pb->pos->index },
+        .last = pb->last,
+        .bytes = attachment,
+        .block = block,
+    };
+    return true;
+}
+
+struct peer_out *peer_encode_snapshot_ack(const struct peer_snapshot_ack *ack)
+{
+    Holdfastpb__SnapshotAck pb = HOLDFASTPB__SNAPSHOT_ACK__INIT;
+    pb.snapshot_id = ack->snapshot_id;
+    pb.next_seq = ack->next_seq;
+    pb.status = (Holdfastpb__SnapshotAck__Status)ack->status;
+    Holdfastpb__PeerMessage message = HOLDFASTPB__PEER_MESSAGE__INIT;
+    message.message_case = HOLDFASTPB__PEER_MESSAGE__MESSAGE_SNAPSHOT_ACK;
+    message.snapshot_ack = &pb;
+    return out_of_head(&message);
+}
+
+/* The numbers on the wire are ours. */
+_Static_assert((int)PEER_SNAPSHOT_OK == HOLDFASTPB__SNAPSHOT_ACK__STATUS__OK &&
+                   (int)PEER_SNAPSHOT_INSTALLED == HOLDFASTPB__SNAPSHOT_ACK__STATUS__INSTALLED,
+               "statuses agree");
+
+bool peer_decode_snapshot_ack(const Holdfastpb__SnapshotAck *pb, struct peer_snapshot_ack *ret_ack)
+{
+    if (pb->status < HOLDFASTPB__SNAPSHOT_ACK__STATUS__OK ||
+        pb->status > HOLDFASTPB__SNAPSHOT_ACK__STATUS__INSTALLED)
+        return false;
+    *ret_ack = (struct peer_snapshot_ack){
+        .snapshot_id = pb->snapshot_id,
+        .next_seq = pb->next_seq,
+        .status = (enum peer_snapshot_status)pb->status,
+    };
     return true;
 }
 

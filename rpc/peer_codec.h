@@ -21,6 +21,7 @@ struct peer_out {
     struct list append_link; /* of appends alone, which may be dropped: Raft sends them again */
     bool is_append;
     bool is_ping;
+    bool is_bulk; /* a chunk of a snapshot: leaves when nothing else waits */
     size_t size;
     uint8_t bytes[];
 };
@@ -28,12 +29,15 @@ struct peer_out {
 struct peer_out *peer_encode_ping(void);
 /* refusal: NULL when we do talk. */
 struct peer_out *peer_encode_hello(const struct peer_hello *hello, const char *refusal,
-                                   bool refusal_is_final);
+                                   enum peer_unwelcome why);
 struct peer_out *peer_encode_raft(const struct raft_msg *msg, uint32_t frame_bytes_max);
 /* formation: an encoded holdfastpb.Formation; NULL also when it is not one. */
 struct peer_out *peer_encode_formation(struct slice formation);
 struct peer_out *peer_encode_forward(const struct peer_forward *forward, uint32_t frame_bytes_max);
 struct peer_out *peer_encode_forward_refused(const struct peer_forward_refused *refused);
+struct peer_out *peer_encode_snapshot_chunk(const struct peer_snapshot_chunk *chunk,
+                                            uint32_t frame_bytes_max);
+struct peer_out *peer_encode_snapshot_ack(const struct peer_snapshot_ack *ack);
 
 /* NULL: malformed, or more than the arena takes. */
 Holdfastpb__PeerMessage *peer_decode(struct slice head, struct arena *a);
@@ -50,5 +54,8 @@ bool peer_decode_forward(const Holdfastpb__Forward *pb, struct slice attachment,
                          struct peer_forward *ret_forward);
 bool peer_decode_forward_refused(const Holdfastpb__ForwardRefused *pb,
                                  struct peer_forward_refused *ret_refused);
+bool peer_decode_snapshot_chunk(const Holdfastpb__SnapshotChunk *pb, struct block *block,
+                                struct slice attachment, struct peer_snapshot_chunk *ret_chunk);
+bool peer_decode_snapshot_ack(const Holdfastpb__SnapshotAck *pb, struct peer_snapshot_ack *ret_ack);
 
 #endif

@@ -95,6 +95,7 @@ struct peer_conn *peer_conn_new(struct peer_net *net, int fd, struct peer_member
     list_init(&c->link);
     list_init(&c->waiting);
     list_init(&c->appends);
+    list_init(&c->bulk);
     list_init(&c->dirty);
     timer_init(&c->timer, conn_on_timer, c);
     if (!conn_timer_set(c, net->options.handshake_timeout_ms))
@@ -115,7 +116,7 @@ fail:
 
 static void out_free(struct peer_conn *c, struct peer_out *out)
 {
-    c->waiting_bytes -= out->size;
+    *(out->is_bulk ? &c->bulk_bytes : &c->waiting_bytes) -= out->size;
     list_remove(&out->link);
     list_remove(&out->append_link);
     free(out);
@@ -125,6 +126,8 @@ static void queue_clear(struct peer_conn *c)
 {
     while (!list_is_empty(&c->waiting))
         out_free(c, LIST_ENTRY(c->waiting.next, struct peer_out, link));
+    while (!list_is_empty(&c->bulk))
+        out_free(c, LIST_ENTRY(c->bulk.next, struct peer_out, link));
     list_remove(&c->dirty);
 }
 
@@ -186,6 +189,19 @@ void peer_conn_up(struct peer_conn *c)
 
 /* ---- out ---- */
 
+/* Whoever sends a snapshot sends the chunk again, so that a full queue is no loss. */
+static bool bulk_queue(struct peer_conn *c, struct peer_out *out)
+{
+    if (c->bulk_bytes + out->size > PEER_BULK_BYTES_MAX) {
+        free(out);
+        return false;
+    }
+    c->bulk_bytes += out->size;
+    list_push_back(&c->bulk, &out->link);
+    conn_dirty(c);
+    return true;
+}
+
 bool peer_conn_queue(struct peer_conn *c, struct peer_out *out)
 {
     struct peer_net *net = c->net;
@@ -194,6 +210,8 @@ bool peer_conn_queue(struct peer_conn *c, struct peer_out *out)
         net->counters.frames_dropped++;
         return false;
     }
+    if (out->is_bulk)
+        return bulk_queue(c, out);
     while (c->waiting_bytes + out->size > max && !list_is_empty(&c->appends)) {
         out_free(c, LIST_ENTRY(c->appends.next, struct peer_out, append_link));
         net->counters.frames_dropped++;
@@ -214,13 +232,19 @@ bool peer_conn_queue(struct peer_conn *c, struct peer_out *out)
 /* Off the queue, on its way: from here on only the connection's end stops it. */
 static struct peer_out *out_take(struct peer_conn *c)
 {
-    struct peer_out *out = LIST_ENTRY(list_pop_front(&c->waiting), struct peer_out, link);
+    struct list *from = list_is_empty(&c->waiting) ? &c->bulk : &c->waiting;
+    struct peer_out *out = LIST_ENTRY(list_pop_front(from), struct peer_out, link);
     list_remove(&out->append_link);
-    c->waiting_bytes -= out->size;
+    *(out->is_bulk ? &c->bulk_bytes : &c->waiting_bytes) -= out->size;
     c->out_frames++;
     if (out->is_ping)
         c->ping_sent = true;
     return out;
+}
+
+static bool out_is_empty(const struct peer_conn *c)
+{
+    return list_is_empty(&c->waiting) && list_is_empty(&c->bulk);
 }
 
 static bool out_fits(const struct peer_conn *c, size_t gathered_bytes)
@@ -262,7 +286,7 @@ static void out_sent(struct peer_conn *c)
     c->out = (struct slice){ 0 };
     free(c->out_frame);
     c->out_frame = NULL;
-    if (!list_is_empty(&c->waiting))
+    if (!out_is_empty(c))
         conn_dirty(c);
     else if (c->state == PEER_CONN_LAST_WORDS)
         peer_conn_lose(c);
@@ -290,7 +314,7 @@ void peer_conn_flush(struct peer_conn *c)
     if (c->sending || c->state == PEER_CONN_CLOSED)
         return; /* what waits is made dirty again when this send ends */
     if (c->out.size == 0) {
-        if (list_is_empty(&c->waiting))
+        if (out_is_empty(c))
             return;
         out_load(c);
     }
@@ -303,27 +327,27 @@ void peer_conn_flush(struct peer_conn *c)
         peer_conn_lose(c);
 }
 
-static struct peer_out *hello_to(const struct peer_net *net, uint64_t to, const char *why,
-                                 bool is_final)
+static struct peer_out *hello_to(const struct peer_net *net, uint64_t to, const char *text,
+                                 enum peer_unwelcome why)
 {
     struct peer_hello hello = net->options.self;
     hello.to_member_id = to;
-    return peer_encode_hello(&hello, why, is_final);
+    return peer_encode_hello(&hello, text, why);
 }
 
 void peer_conn_say_hello(struct peer_conn *c, uint64_t to)
 {
-    if (!peer_conn_queue(c, hello_to(c->net, to, NULL, false)))
+    if (!peer_conn_queue(c, hello_to(c->net, to, NULL, PEER_UNWELCOME_NOW)))
         peer_conn_lose(c);
 }
 
-void peer_conn_refuse(struct peer_conn *c, uint64_t to, const char *why, bool is_final)
+void peer_conn_refuse(struct peer_conn *c, uint64_t to, const char *text, enum peer_unwelcome why)
 {
-    peer_complain(c->net, to, why);
+    peer_complain(c->net, to, text);
     c->net->counters.hellos_refused++;
     c->state = PEER_CONN_LAST_WORDS;
     if (!conn_timer_set(c, c->net->options.handshake_timeout_ms) ||
-        !peer_conn_queue(c, hello_to(c->net, to, why, is_final)))
+        !peer_conn_queue(c, hello_to(c->net, to, text, why)))
         peer_conn_lose(c);
 }
 

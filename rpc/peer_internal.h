@@ -63,6 +63,8 @@ struct peer_conn {
     struct list waiting;
     struct list appends; /* those of the waiting that are one, oldest first */
     uint64_t waiting_bytes;
+    struct list bulk; /* chunks of snapshots: while nothing else waits */
+    uint64_t bulk_bytes;
     struct list dirty; /* net->dirty: has something to send */
     struct peer_out *out_frame;
     uint8_t *gather; /* PEER_GATHER_BYTES once it is needed */
@@ -132,9 +134,10 @@ struct peer_listener {
 };
 
 struct peer_net {
-    struct peer_options options; /* its slices view the two buffers below */
+    struct peer_options options; /* its slices and texts are the buffers below */
     uint8_t cluster_hash[PEER_CLUSTER_HASH_BYTES_MAX];
     uint8_t server_version[PEER_VERSION_BYTES_MAX];
+    char own_urls[PEER_URLS_MAX][PEER_URL_BYTES_MAX + 1];
     struct prng prng; /* jitter */
     struct map by_id;
     struct list members;
@@ -163,7 +166,11 @@ struct peer_member *peer_net_find(const struct peer_net *net, uint64_t member);
 /* What is wrong with a Hello whoever sent it, then what the owner thinks of it. NULL: it is
  * fine. from: whom it must be from; 0: any. */
 const char *peer_hello_judge(struct peer_net *net, const Holdfastpb__Hello *pb, uint64_t from,
-                             struct peer_hello *ret_hello, bool *ret_final);
+                             struct peer_hello *ret_hello, enum peer_unwelcome *ret_why);
+
+/* How far a refusal that came from where `member` is dialled is to be believed. */
+enum peer_unwelcome peer_refusal_kind(const struct peer_net *net, const Holdfastpb__Hello *pb,
+                                      uint64_t member);
 
 /* A member has shown itself on c, by the process that c->process names: what is still connected
  * with another one is not the member any more. */
@@ -194,7 +201,7 @@ void peer_conn_say_hello(struct peer_conn *c, uint64_t to);
 void peer_conn_up(struct peer_conn *c);
 
 /* Says why, then closes. */
-void peer_conn_refuse(struct peer_conn *c, uint64_t to, const char *why, bool is_final);
+void peer_conn_refuse(struct peer_conn *c, uint64_t to, const char *text, enum peer_unwelcome why);
 
 /* Closes quietly: neither link nor member hears of it. */
 void peer_conn_close(struct peer_conn *c);

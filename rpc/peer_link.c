@@ -192,20 +192,20 @@ bool peer_link_on_hello(struct peer_conn *c, const Holdfastpb__Hello *pb)
     struct peer_net *net = c->net;
     const struct peer_handlers *h = &net->options.handlers;
     if (pb->refusal[0] != '\0') {
-        struct slice why = slice_of_text(pb->refusal);
-        why.size = why.size < PEER_REFUSAL_BYTES_MAX ? why.size : PEER_REFUSAL_BYTES_MAX;
+        struct slice text = slice_of_text(pb->refusal);
+        text.size = text.size < PEER_REFUSAL_BYTES_MAX ? text.size : PEER_REFUSAL_BYTES_MAX;
         uint64_t id = m->id;
         peer_conn_lose(c);
-        h->on_refused(h->owner, id, why, pb->refusal_is_final);
+        h->on_refused(h->owner, id, text, peer_refusal_kind(net, pb, id));
         return true;
     }
     struct peer_hello hello;
-    bool is_final = false;
-    const char *why = peer_hello_judge(net, pb, m->id, &hello, &is_final);
+    enum peer_unwelcome why = PEER_UNWELCOME_NOW;
+    const char *text = peer_hello_judge(net, pb, m->id, &hello, &why);
     if (c->state != PEER_CONN_HELLO)
         return true; /* the handler has removed the member */
-    if (why) {
-        peer_conn_refuse(c, m->id, why, is_final);
+    if (text) {
+        peer_conn_refuse(c, m->id, text, why);
         return true;
     }
     memcpy(c->process, hello.process, PEER_INCARNATION_BYTES);

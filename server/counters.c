@@ -12,6 +12,14 @@ static void log_node(const struct node *node)
               log_number("requests_timed_out", c.requests_timed_out),
               log_number("forwards_refused", c.forwards_refused),
               log_number("raft_refused", c.raft_refused), log_number("flushes", c.flushes),
+              log_number("configs_applied", c.configs_applied),
+              log_number("transfers", c.transfers),
+              log_number("removed_refused", c.removed_refused),
+              log_number("repairs_started", c.repairs_started),
+              log_number("repairs_finished", c.repairs_finished),
+              log_number("snapshots_sent", c.snapshots_sent),
+              log_number("snapshots_received", c.snapshots_received),
+              log_number("snapshots_failed", c.snapshots_failed),
               log_number("journal_writes", c.journal_writes),
               log_number("journal_written_bytes", c.journal_written_bytes));
     struct peer_counters p = c.peers;

@@ -37,10 +37,15 @@ struct daemon_sizes daemon_sizes_default(void)
         .window_entries_max = 1 << 17,
         .views_max = 96,
         .read_jobs_max = 64,
+        .learners_max = 1,
         .journal_segment_count_max = 12,
         .journal_segment_bytes = 16 << 20,
         .memtable_bytes_max = 16 << 20,
         .map_bytes = (uint64_t)4 << 40,
+        .log_retain_factor = 10,
+        .log_retain_bytes_max = (uint64_t)1 << 30,
+        .snapshot_bytes_per_s = 64 << 20,
+        .snapshot_chunk_bytes = 256 << 10,
         .requests_bytes_max = 256 << 20,
         .responses_bytes_max = 512 << 20,
     };
@@ -97,6 +102,8 @@ static enum exit_code read_cluster(struct daemon *d, char *detail)
 {
     const struct options *o = d->options.flags;
     char why[MEMBERSHIP_WHY_BYTES] = "";
+    if (d->options.join)
+        return EXIT_CODE_OK;
     enum membership_err err =
         membership_parse_initial(&d->initial, o->initial_cluster, o->initial_cluster_token, why);
     if (err == MEMBERSHIP_OK)
@@ -120,19 +127,33 @@ static uint64_t journal_segment_bytes(const struct daemon *d)
     return segment;
 }
 
+/* Who it is, as the flags or whoever added it say. */
+static void name_member(const struct daemon *d, struct node_options *options)
+{
+    const struct daemon_join *join = d->options.join;
+    options->joins = join != NULL;
+    if (join) {
+        options->initial_cluster_id = join->cluster_id;
+        options->initial_member_id = join->member_id;
+        options->peer_urls = join->peer_urls;
+        options->peer_url_count = join->peer_url_count;
+    } else {
+        options->initial_cluster_id = membership_cluster_id(&d->initial);
+        options->initial_member_id = membership_by_name(&d->initial, options->name)->id;
+    }
+}
+
 static struct node_options node_options_of(const struct daemon *d)
 {
     const struct options *o = d->options.flags;
     const struct daemon_sizes *sizes = &d->options.sizes;
-    return (struct node_options){
+    struct node_options options = {
         .io = d->options.io,
         .data_dir = o->data_dir,
         .store_path = d->store_path,
         .name = o->name,
         .server_version = HOLDFAST_VERSION,
         .initial = &d->initial,
-        .initial_cluster_id = membership_cluster_id(&d->initial),
-        .initial_member_id = membership_by_name(&d->initial, o->name)->id,
         .client_urls = o->advertise_client_urls.texts,
         .client_url_count = o->advertise_client_urls.count,
         .peer_addrs = d->peer_addrs,
@@ -149,11 +170,18 @@ static struct node_options node_options_of(const struct daemon *d)
         .journal_segment_bytes = journal_segment_bytes(d),
         .journal_segment_count_max = sizes->journal_segment_count_max,
         .map_bytes = sizes->map_bytes,
+        .log_retain_entries_max = sizes->log_retain_factor * o->snapshot_count,
+        .log_retain_bytes_max = sizes->log_retain_bytes_max,
+        .snapshot_bytes_per_s = sizes->snapshot_bytes_per_s,
+        .snapshot_chunk_bytes = sizes->snapshot_chunk_bytes,
         .views_max = sizes->views_max,
+        .learners_max = sizes->learners_max,
         .on_fatal = d->options.on_fatal,
         .on_serving = d->options.on_serving,
         .owner = d->options.owner,
     };
+    name_member(d, &options);
+    return options;
 }
 
 static enum exit_code name_store(struct daemon *d, char *detail)

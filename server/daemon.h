@@ -23,20 +23,34 @@ struct daemon_sizes {
     uint32_t window_entries_max;
     uint32_t views_max;
     uint32_t read_jobs_max;
+    uint32_t learners_max; /* etcd: --max-learners */
     uint32_t journal_segment_count_max;
     uint64_t journal_segment_bytes; /* at least; more where --max-request-bytes needs it */
     uint64_t memtable_bytes_max;
     uint64_t map_bytes;
+    uint64_t log_retain_factor; /* of --snapshot-count: entries for members that are away */
+    uint64_t log_retain_bytes_max;
+    uint64_t snapshot_bytes_per_s;
+    uint32_t snapshot_chunk_bytes;
     uint64_t requests_bytes_max;
     uint64_t responses_bytes_max; /* of one answer, and of all that wait */
 };
 
 struct daemon_sizes daemon_sizes_default(void);
 
+/* A member that was added to a cluster, and starts on a blank disk. */
+struct daemon_join {
+    uint64_t cluster_id;
+    uint64_t member_id;
+    const char *const *peer_urls;
+    size_t peer_url_count;
+};
+
 struct daemon_options {
-    struct io *io;               /* borrowed, like all that follows */
-    const struct options *flags; /* as parsed */
-    const char *store_path;      /* NULL: "store" below --data-dir */
+    struct io *io;                  /* borrowed, like all that follows */
+    const struct options *flags;    /* as parsed */
+    const char *store_path;         /* NULL: "store" below --data-dir */
+    const struct daemon_join *join; /* not NULL: in place of --initial-cluster */
     struct daemon_sizes sizes;
     void (*on_fatal)(void *owner, enum exit_code code, const char *text);
     void (*on_serving)(void *owner);

@@ -15,6 +15,8 @@ enum exit_code {
     EXIT_CODE_BLANK_DISK = 9,   /* a blank disk under the name of a member that had another */
     EXIT_CODE_KERNEL = 10,      /* io_uring, or an operation of it, is missing */
     EXIT_CODE_VERSION = 11,     /* data or log written by a newer version */
+    EXIT_CODE_REMOVED = 12,     /* this member was removed from the cluster, for good */
+    EXIT_CODE_REPAIR = 13,      /* damaged, and marked so: the next start gets it from the others */
 };
 
 #endif

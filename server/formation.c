@@ -38,6 +38,17 @@
  *  7. Nobody living has formed. Then those who voted are gone, and fewer than a majority unless a
  *     majority of the disks is lost; B replaces A in everybody's record, and all settle anew.
  *
+ * And for members that the log adds (formation_on_members, joins). The log records a disk for a
+ * member that has none, never another one (machine.c, apply_member_attributes; a removed id does
+ * not come back), and S is in the membership of whoever has formed before it applies anything:
+ *  8. So of each member one disk at most is ever named by a record that says `formed`: for an
+ *     initial one that of S, for another one the first that a committed entry names.
+ *  9. A disk gets a voice by forming (above), or by a formed record that names it: one a member.
+ *     A record that lags behind the log, or runs ahead of a restored state, names fewer members or
+ *     some that are gone, never another disk.
+ * 10. A blank disk B of a member whose recorded disk is A never gets one, and is told so: by who
+ *     knows A, when it says Hello or by announcement.
+ *
  * Progress: once disks stay, every member processes the Hello of every living disk last, all
  * records become equal, each is saved and announced, and every one forms or adopts. */
 
@@ -74,7 +85,7 @@ static bool disks_equal(const struct formation_record *a, const struct formation
 
 static bool record_equal(const struct formation_record *a, const struct formation_record *b)
 {
-    return a->formed == b->formed && disks_equal(a, b);
+    return a->formed == b->formed && a->index == b->index && disks_equal(a, b);
 }
 
 static bool members_equal(const struct formation_record *a, const struct formation_record *b)
@@ -115,6 +126,7 @@ static struct slice record_encode(struct formation_record *r, uint8_t bytes[FORM
     Holdfastpb__MemberRecord *pointers[RAFT_MEMBERS_MAX];
     Holdfastpb__Formation pb = HOLDFASTPB__FORMATION__INIT;
     pb.formed = r->formed;
+    pb.index = r->index;
     pb.n_members = r->count;
     pb.members = pointers;
     for (uint32_t i = 0; i < r->count; i++) {
@@ -132,8 +144,9 @@ static bool record_of_pb(const Holdfastpb__Formation *pb, struct formation_recor
 {
     if (pb->n_members == 0 || pb->n_members > RAFT_MEMBERS_MAX)
         return false;
-    *ret_record =
-        (struct formation_record){ .formed = pb->formed, .count = (uint32_t)pb->n_members };
+    *ret_record = (struct formation_record){ .formed = pb->formed,
+                                             .index = pb->index,
+                                             .count = (uint32_t)pb->n_members };
     uint64_t before = 0;
     for (uint32_t i = 0; i < ret_record->count; i++) {
         const Holdfastpb__MemberRecord *member = pb->members[i];
@@ -206,7 +219,7 @@ static bool all_announced(const struct formation *f)
 /* Takes the next step that what we know allows: form, save. */
 static void formation_advance(struct formation *f, struct formation_effects *effects)
 {
-    if (f->save_in_flight || !record_is_complete(&f->wanted))
+    if (f->save_in_flight || !record_is_complete(&f->wanted) || (f->joins && !f->wanted.formed))
         return;
     /* Its own S need not have been announced: saved as formed it is as good (steps 1 and 3). */
     if (!f->wanted.formed && all_announced(f))
@@ -254,10 +267,14 @@ enum formation_err formation_open(struct formation *f, const struct formation_op
                                   struct formation_effects *ret_effects)
 {
     *ret_effects = (struct formation_effects){ 0 };
-    *f = (struct formation){ .own_id = options->own_id };
+    *f = (struct formation){ .own_id = options->own_id, .joins = options->joins };
     f->wanted.count = options->initial->member_count;
     for (uint32_t i = 0; i < f->wanted.count; i++)
         f->wanted.disks[i].member = options->initial->members[i].id;
+    if (options->joins) {
+        f->wanted.count = 1;
+        f->wanted.disks[0].member = options->own_id;
+    }
     if (options->saved.size > 0) {
         enum formation_err err = record_restore(f, options);
         if (err != FORMATION_OK)
@@ -268,7 +285,8 @@ enum formation_err formation_open(struct formation *f, const struct formation_op
         return FORMATION_E_OWN;
     f->wanted.disks[own].met = true;
     memcpy(f->wanted.disks[own].incarnation, options->incarnation, MEMBERSHIP_INCARNATION_BYTES);
-    membership_initial_hash(options->initial, f->initial_cluster_hash);
+    if (!f->joins)
+        membership_initial_hash(options->initial, f->initial_cluster_hash);
     names_copy(f, options->initial);
     ret_effects->formed_now = f->durable.formed;
     formation_advance(f, ret_effects);
@@ -280,9 +298,16 @@ bool formation_is_formed(const struct formation *f)
     return f->durable.formed;
 }
 
+uint32_t formation_saved_count(struct slice saved)
+{
+    struct formation_record record;
+    return record_decode(saved, &record) && record.formed ? record.count : 0;
+}
+
 struct slice formation_hello_hash(const struct formation *f)
 {
-    return slice_of(f->initial_cluster_hash, f->wanted.formed ? 0 : MEMBERSHIP_HASH_BYTES);
+    bool has_one = !f->wanted.formed && !f->joins;
+    return slice_of(f->initial_cluster_hash, has_one ? MEMBERSHIP_HASH_BYTES : 0);
 }
 
 const char *formation_on_hello(struct formation *f, uint64_t member, const uint8_t *incarnation,
@@ -293,8 +318,9 @@ const char *formation_on_hello(struct formation *f, uint64_t member, const uint8
     *ret_final = false;
     uint32_t i = record_find(&f->wanted, member);
     if (i == RAFT_MEMBERS_MAX)
-        return f->wanted.formed ? NULL
-                                : refuse(f, member, "not in --initial-cluster of the other side");
+        return f->wanted.formed || f->joins
+                   ? NULL
+                   : refuse(f, member, "not in --initial-cluster of the other side");
     struct formation_disk *disk = &f->wanted.disks[i];
     bool is_same = disk->met && incarnation_equal(disk->incarnation, incarnation);
     if (f->wanted.formed) {
@@ -332,10 +358,15 @@ static void on_formed_member(struct formation *f, const struct formation_record 
                              struct formation_effects *effects)
 {
     uint32_t own = record_find(&f->wanted, f->own_id);
-    if (!incarnation_equal(theirs->disks[own].incarnation, f->wanted.disks[own].incarnation)) {
+    uint32_t there = record_find(theirs, f->own_id);
+    if (there == RAFT_MEMBERS_MAX)
+        return; /* its log has not added us yet, or has removed us: another one will tell */
+    if (!incarnation_equal(theirs->disks[there].incarnation, f->wanted.disks[own].incarnation)) {
         effects->fatal = refuse_wiped(f, f->own_id);
         return;
     }
+    if (!members_equal(theirs, &f->wanted))
+        memset(f->names, 0, sizeof f->names);
     f->wanted = *theirs;
     formation_advance(f, effects);
 }
@@ -347,14 +378,25 @@ bool formation_on_announce(struct formation *f, uint64_t member, struct slice by
     struct formation_record theirs;
     if (!record_decode(bytes, &theirs))
         return false;
-    uint32_t i = record_find(&f->wanted, member);
-    if (i == RAFT_MEMBERS_MAX || f->wanted.formed)
+    if (f->wanted.formed)
         return true;
-    if (member == f->own_id || !members_equal(&theirs, &f->wanted))
+    if (member == f->own_id)
+        return false;
+    uint32_t there = record_find(&theirs, member);
+    if (f->joins) {
+        if (theirs.formed && there < RAFT_MEMBERS_MAX)
+            on_formed_member(f, &theirs, ret_effects);
+        return true;
+    }
+    uint32_t i = record_find(&f->wanted, member);
+    if (i == RAFT_MEMBERS_MAX)
+        return true;
+    if (!theirs.formed && !members_equal(&theirs, &f->wanted))
         return false;
     /* From another disk than the one that the member's last Hello named: step 4 forbids it. */
     const struct formation_disk *disk = &f->wanted.disks[i];
-    if (!disk->met || !incarnation_equal(theirs.disks[i].incarnation, disk->incarnation))
+    if (there == RAFT_MEMBERS_MAX || !disk->met ||
+        !incarnation_equal(theirs.disks[there].incarnation, disk->incarnation))
         return true;
     if (theirs.formed) {
         on_formed_member(f, &theirs, ret_effects);
@@ -369,9 +411,35 @@ void formation_on_refused(struct formation *f, uint64_t member, bool is_final,
                           struct formation_effects *ret_effects)
 {
     *ret_effects = (struct formation_effects){ 0 };
-    /* Whoever has formed stays, whatever others say; only an initial member can know. */
-    if (is_final && !f->wanted.formed && record_find(&f->wanted, member) < RAFT_MEMBERS_MAX)
+    /* Whoever has formed stays, whatever others say; of initial members only those can know. */
+    bool can_know = f->joins || record_find(&f->wanted, member) < RAFT_MEMBERS_MAX;
+    if (is_final && !f->wanted.formed && can_know)
         ret_effects->fatal = refuse_wiped(f, f->own_id);
+}
+
+void formation_on_members(struct formation *f, const struct membership *members, uint64_t index,
+                          struct formation_effects *ret_effects)
+{
+    *ret_effects = (struct formation_effects){ 0 };
+    if (!f->wanted.formed || index <= f->wanted.index || !membership_by_id(members, f->own_id))
+        return;
+    struct formation_record record = { .formed = true, .index = index };
+    for (uint32_t i = 0; i < members->member_count; i++) {
+        const struct membership_member *member = &members->members[i];
+        if (member->id == f->own_id) {
+            record.disks[record.count++] = f->wanted.disks[record_find(&f->wanted, f->own_id)];
+        } else if (member->has_incarnation) {
+            struct formation_disk *disk = &record.disks[record.count++];
+            *disk = (struct formation_disk){ .member = member->id, .met = true };
+            memcpy(disk->incarnation, member->incarnation, MEMBERSHIP_INCARNATION_BYTES);
+        }
+    }
+    if (disks_equal(&record, &f->wanted))
+        return;
+    f->wanted = record;
+    memset(f->names, 0, sizeof f->names);
+    names_copy(f, members);
+    formation_advance(f, ret_effects);
 }
 
 void formation_on_saved(struct formation *f, struct formation_effects *ret_effects)

@@ -6,6 +6,10 @@
  * and only who has heard the same S from every one of those disks may vote. A disk that is wiped
  * afterwards comes back with an incarnation that is not in S, and is told so.
  *
+ * Later the log says who is a member, and which disk is whose: formation_on_members carries that
+ * into the record. A member that is added starts on a blank disk with `joins`: it may vote once a
+ * member that has formed tells it a record with this very disk in it.
+ *
  * Pure: events in, effects out; no clock, no I/O. The argument stands in formation.c.
  * Needs of the caller:
  *   - the own incarnation is durable before the first Hello;
@@ -48,6 +52,7 @@ struct formation_disk {
 /* holdfastpb.Formation */
 struct formation_record {
     bool formed;
+    uint64_t index;                                /* of the log, once formed; 0: as it formed */
     uint32_t count;                                /* 0: none */
     struct formation_disk disks[RAFT_MEMBERS_MAX]; /* by member, ascending */
 };
@@ -60,6 +65,7 @@ struct formation_heard {
 
 struct formation {
     uint64_t own_id;
+    bool joins;
     uint8_t initial_cluster_hash[MEMBERSHIP_HASH_BYTES];
     char names[RAFT_MEMBERS_MAX][MEMBERSHIP_NAME_BYTES_MAX + 1]; /* parallel to wanted.disks */
     struct formation_record wanted;                              /* what we know by now */
@@ -87,7 +93,8 @@ struct formation_effects {
 struct formation_options {
     uint64_t own_id;
     const uint8_t *incarnation;       /* of our disk, MEMBERSHIP_INCARNATION_BYTES; copied */
-    const struct membership *initial; /* copied; may be empty when saved is not */
+    const struct membership *initial; /* copied; may be empty when saved is not, or with joins */
+    bool joins;                       /* the cluster is there already, and this member was added */
     struct slice saved;               /* identity.formation; empty: none */
 };
 
@@ -99,11 +106,21 @@ enum formation_err formation_open(struct formation *f, const struct formation_op
 /* Formed, durably. */
 bool formation_is_formed(const struct formation *f);
 
+/* For a start that has nothing but the identity: how many members the record names, if this disk
+ * has formed; 0: it has not, or the record is damaged. */
+uint32_t formation_saved_count(struct slice saved);
+
+/* What the log up to `index` says of members and their disks; a no-op before this one has formed,
+ * or with an older index than before. */
+void formation_on_members(struct formation *f, const struct membership *members, uint64_t index,
+                          struct formation_effects *ret_effects);
+
 /* For our own Hello; empty once formed. */
 struct slice formation_hello_hash(const struct formation *f);
 
 /* A member introduces itself. NULL: fine as far as this goes. Otherwise why not, and whether
- * that is final for its disk. Members that are not initial ones are not judged once formed. */
+ * that is final for its disk. Members that are not in the record are not judged once formed, and
+ * nobody by a member that joins. */
 const char *formation_on_hello(struct formation *f, uint64_t member, const uint8_t *incarnation,
                                struct slice initial_cluster_hash, bool *ret_final,
                                struct formation_effects *ret_effects);

@@ -6,6 +6,7 @@
 #include "base/checksum.h"
 #include "proto/pb_arena.h"
 #include "server/machine_internal.h"
+#include "server/membership_change.h"
 
 enum {
     /* Keys that one slice of a delete looks at: well under a millisecond (I10). */
@@ -53,6 +54,11 @@ void machine_close(struct machine *m)
 const struct machine_state *machine_state(const struct machine *m)
 {
     return &m->state;
+}
+
+uint64_t machine_membership_changes(const struct machine *m)
+{
+    return m->membership_changes;
 }
 
 enum kv_err machine_batch_begin(struct machine *m)
@@ -154,6 +160,20 @@ static void apply_compaction(struct machine *m, const Etcdserverpb__CompactionRe
         reply->error = ETCD_E_RESPONSE_TOO_LARGE;
 }
 
+/* The leader says which disk is an added member's: once (I7a; formation.c, step 8). */
+static enum membership_err record_incarnation(struct machine *m,
+                                              const struct membership_member *known,
+                                              ProtobufCBinaryData incarnation)
+{
+    if (known->has_incarnation || incarnation.len != MEMBERSHIP_INCARNATION_BYTES)
+        return MEMBERSHIP_OK;
+    struct membership_member member = *known;
+    member.has_incarnation = true;
+    memcpy(member.incarnation, incarnation.data, MEMBERSHIP_INCARNATION_BYTES);
+    m->membership_changes++;
+    return membership_put(m->membership, &member);
+}
+
 /* What does not fit a membership is left out alike on every replica. */
 static enum machine_err apply_member_attributes(struct machine *m,
                                                 const Holdfastpb__MemberAttributes *r)
@@ -161,11 +181,16 @@ static enum machine_err apply_member_attributes(struct machine *m,
     const struct membership_member *known = membership_by_id(m->membership, r->member_id);
     if (!known || r->n_client_urls > MEMBERSHIP_URLS_MAX)
         return MACHINE_OK;
+    if (r->incarnation.len > 0) {
+        enum membership_err noted = record_incarnation(m, known, r->incarnation);
+        return noted == MEMBERSHIP_E_NOMEM ? MACHINE_E_NOMEM : MACHINE_OK;
+    }
     struct membership_member member = *known;
     member.name = r->name;
     member.client.count = (uint32_t)r->n_client_urls;
     for (size_t i = 0; i < r->n_client_urls; i++)
         member.client.urls[i] = r->client_urls[i];
+    m->membership_changes++;
     enum membership_err err = membership_put(m->membership, &member);
     return err == MEMBERSHIP_E_NOMEM ? MACHINE_E_NOMEM : MACHINE_OK;
 }
@@ -212,6 +237,18 @@ static enum machine_err apply_payload(struct machine *m, struct slice payload,
     return command ? apply_command(m, command, reply) : MACHINE_E_UNKNOWN;
 }
 
+static enum machine_err apply_config(struct machine *m, uint64_t index, struct slice payload)
+{
+    enum membership_err err = membership_apply(m->membership, payload, index);
+    if (err == MEMBERSHIP_E_NOMEM)
+        return MACHINE_E_NOMEM;
+    if (err != MEMBERSHIP_OK)
+        return MACHINE_E_UNKNOWN;
+    m->membership_changes++;
+    m->state.state_hash = checksum(payload, m->state.state_hash);
+    return MACHINE_OK;
+}
+
 static enum machine_err apply_entry(struct machine *m, const struct entry_header *header,
                                     struct slice payload, struct machine_reply *reply)
 {
@@ -221,7 +258,7 @@ static enum machine_err apply_entry(struct machine *m, const struct entry_header
     case RAFT_ENTRY_COMMAND:
         return apply_payload(m, payload, reply);
     case RAFT_ENTRY_CONFIG:
-        break; /* feature level 1 has no membership changes in the log */
+        return apply_config(m, header->pos.index, payload);
     }
     return MACHINE_E_UNKNOWN;
 }

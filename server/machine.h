@@ -25,6 +25,7 @@ enum { MACHINE_FEATURE_LEVEL_MAX = 1 };
     X(MACHINE_MORE, "not finished")                                                              \
     X(MACHINE_E_NOMEM, "out of memory while applying the log")                                   \
     X(MACHINE_E_STORE, "the store cannot be read while applying the log")                        \
+    X(MACHINE_E_CORRUPT, "a row of the store fails its checksum while applying the log")         \
     X(MACHINE_E_UNKNOWN, "the log holds a command that this version does not know; install the " \
                          "version that the other members run")
 
@@ -71,6 +72,9 @@ enum machine_err machine_open(struct machine **ret_m, struct kv *kv, struct memb
 void machine_close(struct machine *m); /* NULL is fine */
 
 const struct machine_state *machine_state(const struct machine *m);
+
+/* How often the membership has changed since open. */
+uint64_t machine_membership_changes(const struct machine *m);
 
 /* Around one or more machine_apply: pins what reading needs. A freeze of the memtable falls
  * between batches. KV_E_BUSY: too many readers, again later. */

@@ -20,6 +20,7 @@ struct machine {
     struct kv *kv;
     struct kv_view *view; /* of the batch; NULL between batches */
     struct membership *membership;
+    uint64_t membership_changes;
     struct machine_state state;
     struct arena scratch; /* of the entry being applied */
     struct machine_delete slice;
@@ -64,7 +65,18 @@ enum machine_err machine_txn(struct machine_write *w, const Etcdserverpb__TxnReq
 
 static inline enum machine_err machine_err_of_kv(enum kv_err err)
 {
-    return err == KV_OK ? MACHINE_OK : err == KV_E_NOMEM ? MACHINE_E_NOMEM : MACHINE_E_STORE;
+    switch (err) {
+    case KV_OK:
+        return MACHINE_OK;
+    case KV_E_NOMEM:
+        return MACHINE_E_NOMEM;
+    case KV_E_CORRUPT:
+        return MACHINE_E_CORRUPT;
+    case KV_E_BUSY:
+    case KV_E_IO:
+        break;
+    }
+    return MACHINE_E_STORE;
 }
 
 #endif

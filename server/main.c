@@ -13,6 +13,7 @@
 #include "rpc/loop.h"
 #include "server/counters.h"
 #include "server/daemon.h"
+#include "storage/store_guard.h"
 
 enum {
     JOB_THREADS = 4,
@@ -27,8 +28,11 @@ struct main {
     struct loop *loop;
     struct daemon *daemon; /* NULL: not yet, or closed */
     int signal_fd;
+    int data_dir_fd; /* of the guard; below 0: not yet */
     bool is_stopping;
 };
+
+static char **start_arguments; /* main's; the process may start itself anew with them */
 
 static void fail(const char *text)
 {
@@ -37,13 +41,39 @@ static void fail(const char *text)
 
 /* ---- the end ---- */
 
+/* The same program with the same flags, in this very process: descriptors close, the lock on the
+ * data directory goes with them, and a supervisor notices nothing. Async-signal-safe. */
+static _Noreturn void start_anew(void)
+{
+    execve("/proc/self/exe", start_arguments, environ);
+    _exit(EXIT_CODE_REPAIR); /* whoever watches it starts it */
+}
+
 /* Fail-stop: nothing may leave any more, so the process goes as it stands (I6). */
 static void on_fatal(void *owner, enum exit_code code, const char *text)
 {
     IGNORE(owner == NULL, "the whole process ends");
+    if (code == EXIT_CODE_REPAIR) {
+        LOG_ERRORF(text);
+        start_anew();
+    }
     LOG_AT(LOG_FATAL, text);
     fail(text);
     _exit(code);
+}
+
+/* LMDB has run into a damaged page. In a signal handler. */
+static void on_store_fault(bool is_marked)
+{
+    static const char marked[] = "holdfastd: a fault in the store: it is marked as lost, and this "
+                                 "node starts again and gets its data from the others\n";
+    static const char unmarked[] = "holdfastd: a fault in the store, which could not be marked\n";
+    const char *text = is_marked ? marked : unmarked;
+    size_t size = (is_marked ? sizeof marked : sizeof unmarked) - 1;
+    IGNORE(write(STDERR_FILENO, text, size) < 0, "nobody reads it");
+    if (is_marked)
+        start_anew();
+    _exit(EXIT_CODE_CORRUPT);
 }
 
 static void on_closed(void *owner)
@@ -160,6 +190,20 @@ static enum exit_code open_loop(struct main *m)
     return err == LOOP_E_UNSUPPORTED ? EXIT_CODE_KERNEL : EXIT_CODE_FAILURE;
 }
 
+/* A fault may come as soon as the store is opened; of a first start there is no directory yet, and
+ * no damage either. */
+static void guard_store(struct main *m)
+{
+    if (m->data_dir_fd >= 0)
+        return;
+    m->data_dir_fd = open(m->options.data_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (m->data_dir_fd < 0)
+        return;
+    struct store_guard_options options = { .dir_fd = m->data_dir_fd, .then = on_store_fault };
+    if (!store_guard_install(&options))
+        LOG_WARNF("a fault in the store will end this process without a mark");
+}
+
 static enum exit_code open_daemon(struct main *m)
 {
     struct daemon_options options = {
@@ -171,9 +215,11 @@ static enum exit_code open_daemon(struct main *m)
         .owner = m,
     };
     char detail[DAEMON_DETAIL_BYTES] = "";
+    guard_store(m);
     enum exit_code code = daemon_open(&m->daemon, &options, detail);
     if (code != EXIT_CODE_OK)
         fail(detail);
+    guard_store(m);
     return code;
 }
 
@@ -219,14 +265,18 @@ static enum exit_code serve(struct main *m)
         return EXIT_CODE_FAILURE;
     }
     loop_close(m->loop);
+    store_guard_uninstall();
+    if (m->data_dir_fd >= 0)
+        close(m->data_dir_fd);
     options_done(&m->options);
     return EXIT_CODE_OK;
 }
 
 int main(int argc, char **argv)
 {
-    static struct main m;
+    static struct main m = { .data_dir_fd = -1 };
     char detail[OPTIONS_DETAIL_BYTES] = "";
+    start_arguments = argv;
     if (!options_parse(&m.options, argc, argv, environ, detail)) {
         fail(detail);
         return EXIT_CODE_USAGE;

@@ -104,11 +104,19 @@ static enum membership_err membership_replace(struct membership *m, struct membe
     return MEMBERSHIP_OK;
 }
 
-enum membership_err membership_copy(struct membership *to, const struct membership *from)
+static struct membership without_members(const struct membership *m)
 {
     struct membership made;
     membership_init(&made);
-    made.config_index = from->config_index;
+    made.config_index = m->config_index;
+    made.removed_count = m->removed_count;
+    memcpy(made.removed_ids, m->removed_ids, sizeof made.removed_ids);
+    return made;
+}
+
+enum membership_err membership_copy(struct membership *to, const struct membership *from)
+{
+    struct membership made = without_members(from);
     enum membership_err err = MEMBERSHIP_OK;
     for (uint32_t i = 0; i < from->member_count && err == MEMBERSHIP_OK; i++)
         err = member_push(&made, &from->members[i]);
@@ -119,9 +127,7 @@ enum membership_err membership_put(struct membership *m, const struct membership
 {
     ASSERT(member->id != 0);
     ASSERT(member->roles != 0);
-    struct membership made;
-    membership_init(&made);
-    made.config_index = m->config_index;
+    struct membership made = without_members(m);
     enum membership_err err = MEMBERSHIP_OK;
     bool placed = false;
     for (uint32_t i = 0; i < m->member_count && err == MEMBERSHIP_OK; i++) {
@@ -138,6 +144,15 @@ enum membership_err membership_put(struct membership *m, const struct membership
     return membership_replace(m, &made, err);
 }
 
+static void remember_removed(struct membership *m, uint64_t id)
+{
+    if (m->removed_count == MEMBERSHIP_REMOVED_MAX) {
+        m->removed_count--;
+        memmove(m->removed_ids, m->removed_ids + 1, m->removed_count * sizeof m->removed_ids[0]);
+    }
+    m->removed_ids[m->removed_count++] = id;
+}
+
 bool membership_remove(struct membership *m, uint64_t id)
 {
     for (uint32_t i = 0; i < m->member_count; i++) {
@@ -145,7 +160,17 @@ bool membership_remove(struct membership *m, uint64_t id)
             continue;
         m->member_count--;
         memmove(&m->members[i], &m->members[i + 1], (m->member_count - i) * sizeof m->members[0]);
+        remember_removed(m, id);
         return true;
+    }
+    return false;
+}
+
+bool membership_is_removed(const struct membership *m, uint64_t id)
+{
+    for (uint32_t i = 0; i < m->removed_count; i++) {
+        if (m->removed_ids[i] == id)
+            return true;
     }
     return false;
 }
@@ -168,6 +193,15 @@ const struct membership_member *membership_by_name(const struct membership *m, c
             return &m->members[i];
     }
     return NULL;
+}
+
+bool membership_is_joint(const struct membership *m)
+{
+    for (uint32_t i = 0; i < m->member_count; i++) {
+        if (m->members[i].roles & RAFT_VOTER_OUTGOING)
+            return true;
+    }
+    return false;
 }
 
 struct raft_config membership_to_raft_config(const struct membership *m)
@@ -253,8 +287,12 @@ static Holdfastpb__MemberRecord *member_to_pb(const struct membership_member *fr
 bool membership_encode(const struct membership *m, struct arena *a, struct slice *ret_bytes)
 {
     Holdfastpb__MemberRecord *members[RAFT_MEMBERS_MAX];
+    uint64_t removed[MEMBERSHIP_REMOVED_MAX];
+    memcpy(removed, m->removed_ids, sizeof removed);
     Holdfastpb__Membership pb = HOLDFASTPB__MEMBERSHIP__INIT;
     pb.config_index = m->config_index;
+    pb.n_removed_ids = m->removed_count;
+    pb.removed_ids = removed;
     pb.n_members = m->member_count;
     pb.members = members;
     for (uint32_t i = 0; i < m->member_count; i++) {
@@ -292,15 +330,28 @@ static bool member_of_pb(const Holdfastpb__MemberRecord *pb, uint64_t id_before,
            urls_of_pb(pb->client_urls, pb->n_client_urls, &ret_member->client);
 }
 
+static bool removed_of_pb(struct membership *m, const Holdfastpb__Membership *pb)
+{
+    if (pb->n_removed_ids > MEMBERSHIP_REMOVED_MAX)
+        return false;
+    for (size_t i = 0; i < pb->n_removed_ids; i++) {
+        if (pb->removed_ids[i] == 0)
+            return false;
+        m->removed_ids[m->removed_count++] = pb->removed_ids[i];
+    }
+    return true;
+}
+
 static enum membership_err members_of_pb(struct membership *m, const Holdfastpb__Membership *pb)
 {
-    if (pb->n_members > RAFT_MEMBERS_MAX)
+    if (pb->n_members > RAFT_MEMBERS_MAX || !removed_of_pb(m, pb))
         return MEMBERSHIP_E_MALFORMED;
     m->config_index = pb->config_index;
     uint64_t id_before = 0;
     for (size_t i = 0; i < pb->n_members; i++) {
         struct membership_member member;
-        if (!member_of_pb(pb->members[i], id_before, &member))
+        if (!member_of_pb(pb->members[i], id_before, &member) ||
+            membership_is_removed(m, member.id))
             return MEMBERSHIP_E_MALFORMED;
         enum membership_err err = member_push(m, &member);
         if (err != MEMBERSHIP_OK)

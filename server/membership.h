@@ -22,6 +22,7 @@ enum {
     MEMBERSHIP_INCARNATION_BYTES = 16,
     MEMBERSHIP_HASH_BYTES = 8,
     MEMBERSHIP_WHY_BYTES = 512,
+    MEMBERSHIP_REMOVED_MAX = 64, /* ids that are remembered as removed */
 };
 
 #define MEMBERSHIP_ERRORS(X)                                               \
@@ -57,6 +58,8 @@ struct membership {
     uint64_t config_index; /* of the entry that made it; 0: the initial cluster */
     uint32_t member_count;
     struct membership_member members[RAFT_MEMBERS_MAX]; /* by id, ascending */
+    uint32_t removed_count;
+    uint64_t removed_ids[MEMBERSHIP_REMOVED_MAX]; /* oldest first; none is a member */
     struct arena texts;
 };
 
@@ -69,8 +72,9 @@ void membership_done(struct membership *m);
 enum membership_err membership_put(struct membership *m, const struct membership_member *member)
     __attribute__((warn_unused_result));
 
-/* False when there is none. */
+/* False when there is none. The id is remembered as removed, and the oldest such forgotten. */
 bool membership_remove(struct membership *m, uint64_t id);
+bool membership_is_removed(const struct membership *m, uint64_t id);
 
 /* `to` is init'ed, and unchanged on error. */
 enum membership_err membership_copy(struct membership *to, const struct membership *from)
@@ -79,6 +83,8 @@ enum membership_err membership_copy(struct membership *to, const struct membersh
 /* NULL when there is none. */
 const struct membership_member *membership_by_id(const struct membership *m, uint64_t id);
 const struct membership_member *membership_by_name(const struct membership *m, const char *name);
+
+bool membership_is_joint(const struct membership *m);
 
 struct raft_config membership_to_raft_config(const struct membership *m);
 

@@ -18,8 +18,10 @@ void node_fail(struct node *node, enum exit_code code, const char *what, const c
 
 void node_fail_store(struct node *node, enum kv_err err)
 {
-    node_fail(node, err == KV_E_CORRUPT ? EXIT_CODE_CORRUPT : EXIT_CODE_IO,
-              "the store cannot be read", kv_strerror(err));
+    if (err == KV_E_CORRUPT)
+        node_fail_damaged(node, "the store cannot be read", kv_strerror(err));
+    else
+        node_fail(node, EXIT_CODE_IO, "the store cannot be read", kv_strerror(err));
 }
 
 void node_halt(struct node *node)
@@ -78,6 +80,8 @@ void node_turn_end(struct node *node)
     node_apply_committed(node);
     if (node->has_failed)
         return;
+    node_install_advance(node);
+    node_retired_close(node);
     reads_on_applied(&node->reads, machine_state(node->machine)->applied.index);
     if (!node->is_closing)
         node_persist_write(node);
@@ -86,7 +90,9 @@ void node_turn_end(struct node *node)
         return;
     peer_net_flush(node->peers);
     announce_when_serving(node);
-    if (node->publish_is_due && !node->is_closing)
+    if (!node->is_leaving)
+        node_join_advance(node);
+    if (node->publish_is_due && !node->is_leaving)
         node_publish_attributes(node);
     forget_lost_leader(node);
     if (kv_trim(node->kv))
@@ -98,7 +104,7 @@ void node_turn_end(struct node *node)
 void node_submit(struct node *node, struct request *request)
 {
     request->reply.error = ETCD_OK;
-    if (node->has_failed || node->is_closing)
+    if (node->has_failed || node->is_leaving)
         request->reply.error = ETCD_E_STOPPED;
     else if (!requests_add(&node->requests, request))
         request->reply.error = ETCD_E_TOO_MANY_REQUESTS;
@@ -113,7 +119,7 @@ void node_cancel(struct node *node, struct request *request)
 
 void node_read(struct node *node, struct read *read)
 {
-    if (node->has_failed || node->is_closing)
+    if (node->has_failed || node->is_leaving)
         read->done(read, ETCD_E_STOPPED);
     else if (!reads_add(&node->reads, read))
         read->done(read, ETCD_E_TOO_MANY_REQUESTS);
@@ -208,7 +214,8 @@ static bool is_quiet(const struct node *node)
 
 static bool is_read(const struct node *node)
 {
-    return node->kv && kv_views_open(node->kv) > 0;
+    return (node->kv && kv_views_open(node->kv) > 0) ||
+           (node->retired.kv && !node->retired.is_closing && kv_views_open(node->retired.kv) > 0);
 }
 
 /* Jobs and the journal's write come back through the loop: it looks again a little later. */
@@ -231,15 +238,30 @@ static void close_when_quiet(void *owner)
 
 void node_close(struct node *node, void (*fn)(void *owner), void *owner)
 {
-    ASSERT(!node->is_closing);
-    node->is_closing = true;
+    ASSERT(!node->is_leaving);
+    node->is_leaving = true;
     node->closed = fn;
     node->closed_owner = owner;
+    node_change_fail(node, ETCD_E_STOPPED);
+    if (node->has_failed)
+        node_close_parts(node);
+    else
+        node_leave(node);
+}
+
+void node_close_parts(struct node *node)
+{
+    ASSERT(!node->is_closing);
+    node->is_closing = true;
+    node_send_review(node);
+    node_receive_end(node, true);
     requests_fail_all(&node->requests, ETCD_E_STOPPED);
     reads_fail_all(&node->reads, ETCD_E_STOPPED);
     io_timer_cancel(node->io, &node->raft_timer);
     io_timer_cancel(node->io, &node->start_timer);
     io_timer_cancel(node->io, &node->turn_timer);
+    io_timer_cancel(node->io, &node->removal_timer);
+    io_timer_cancel(node->io, &node->receive_timer);
     /* Peers first: their dials are refused from now on, so that they elect another leader while
      * this node still flushes. */
     node->closing_parts = 2;

@@ -8,14 +8,14 @@
  * Thread:   the loop's; only node_open blocks.
  * Bounds:   node_options; node_memory_bytes_max sums the caps.
  * Errors:   what the node cannot survive is reported once, by on_fatal, and from then on nothing
- *           leaves it: fail-stop (I6).
+ *           leaves it: fail-stop (I6). EXIT_CODE_REPAIR: the process is to start anew at once.
  */
 #ifndef SERVER_NODE_H
 #define SERVER_NODE_H
 
 #include "rpc/peer.h"
 #include "server/exit_code.h"
-#include "server/membership.h"
+#include "server/membership_change.h"
 #include "server/reads.h"
 #include "server/requests.h"
 
@@ -29,7 +29,12 @@ struct node_options {
     const char *server_version;
     const struct membership *initial; /* the cluster that --initial-cluster describes */
     uint64_t initial_cluster_id;
-    uint64_t initial_member_id;     /* ours in it */
+    uint64_t initial_member_id; /* ours in it */
+    bool
+        joins; /* the cluster is there, and has added us by these ids: `initial` is not looked at */
+    const char *const *peer_urls; /* joins: where others dial us; else `initial` says so */
+    size_t peer_url_count;
+    uint32_t learners_max;          /* more are not added */
     const char *const *client_urls; /* what other members and clients are told */
     size_t client_url_count;
     const struct io_addr *peer_addrs; /* to listen on */
@@ -44,6 +49,10 @@ struct node_options {
                                     one flush takes */
     uint64_t memtable_bytes_max; /* at which it is flushed */
     uint64_t log_keep_entries;   /* of the log kept behind what members need */
+    uint64_t log_retain_entries_max; /* and at most, whatever members need: they get a snapshot */
+    uint64_t log_retain_bytes_max;
+    uint64_t snapshot_bytes_per_s; /* to one member */
+    uint32_t snapshot_chunk_bytes; /* [512, 1 MiB] */
     uint64_t journal_segment_bytes;
     uint32_t journal_segment_count_max;
     uint64_t map_bytes;
@@ -66,8 +75,8 @@ void node_turn_end(struct node *node);
 /* Nothing leaves it any more, as after on_fatal: for an owner whose process is as good as dead. */
 void node_halt(struct node *node);
 
-/* `fn` runs when nothing is in flight any more; the node is gone then. One that has failed flushes
- * and writes nothing. */
+/* A leader hands over first, for an election timeout at most. `fn` runs when nothing is in flight
+ * any more; the node is gone then. One that has failed flushes and writes nothing. */
 void node_close(struct node *node, void (*fn)(void *owner), void *owner);
 
 /* ---- for services ---- */
@@ -88,9 +97,34 @@ struct node_wait {
 };
 void node_wait_compacted(struct node *node, struct node_wait *wait);
 
+/* Changes the membership; leader only, one at a time. What was proposed goes its way whoever waits
+ * for it: a joint configuration is left by itself. */
+struct member_change_request {
+    struct member_change *changes; /* the caller's until done; id 0 of an add: one is chosen */
+    size_t change_count;
+    /* Exactly once, unless cancelled: ETCD_OK when the last configuration of the change is applied
+     * here. ETCD_E_LEADER_CHANGED and the time-outs say nothing of the outcome. */
+    void (*done)(struct member_change_request *request, enum etcd_error error);
+};
+void node_change_members(struct node *node, struct member_change_request *request);
+void node_cancel_change(struct node *node, struct member_change_request *request);
+
+/* Hands leadership to a member (etcd: MoveLeader). done: exactly once, unless cancelled; it may
+ * run inside the call. */
+struct node_transfer {
+    uint64_t to;
+    void (*done)(struct node_transfer *transfer, enum etcd_error error);
+    /* Internal. */
+    struct node *node; /* NULL: not under way */
+    struct timer timer;
+    struct list link;
+};
+void node_transfer(struct node *node, struct node_transfer *transfer);
+void node_cancel_transfer(struct node *node, struct node_transfer *transfer);
+
 struct kv *node_kv(struct node *node);
 const struct machine_state *node_machine_state(const struct node *node);
-const struct membership *node_membership(const struct node *node);
+const struct membership *node_membership(const struct node *node); /* as applied */
 
 /* The store cannot be read: stops the node. */
 void node_fail_store(struct node *node, enum kv_err err);
@@ -121,6 +155,14 @@ struct node_counters {
     uint64_t requests_timed_out;
     uint64_t forwards_refused; /* to other members: not the leader, or no room */
     uint64_t raft_refused;     /* events: proposals without room, impossible messages */
+    uint64_t configs_applied;  /* changes of the membership, both steps of a joint one */
+    uint64_t transfers;        /* of leadership, asked for here, that came about */
+    uint64_t removed_refused;  /* Hellos of members that were removed */
+    uint64_t repairs_started;  /* by this start: 0 or 1 */
+    uint64_t repairs_finished;
+    uint64_t snapshots_sent;
+    uint64_t snapshots_received; /* and installed */
+    uint64_t snapshots_failed;   /* either way, for whatever reason */
     struct peer_counters peers;
 };
 struct node_counters node_counters(const struct node *node);

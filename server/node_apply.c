@@ -47,12 +47,14 @@ void node_check_hash(struct node *node, uint64_t member, struct raft_state_hash 
 
 static void fail_machine(struct node *node, enum machine_err err)
 {
-    enum exit_code code = EXIT_CODE_FAILURE;
-    if (err == MACHINE_E_UNKNOWN)
-        code = EXIT_CODE_VERSION;
-    else if (err == MACHINE_E_STORE)
-        code = EXIT_CODE_CORRUPT;
-    node_fail(node, code, "the log cannot be applied", machine_strerror(err));
+    static const char what[] = "the log cannot be applied";
+    if (err == MACHINE_E_CORRUPT)
+        node_fail_damaged(node, what, machine_strerror(err));
+    else if (err == MACHINE_E_UNKNOWN)
+        node_fail(node, EXIT_CODE_VERSION, what, machine_strerror(err));
+    else
+        node_fail(node, err == MACHINE_E_STORE ? EXIT_CODE_IO : EXIT_CODE_FAILURE, what,
+                  machine_strerror(err));
 }
 
 static void finish_request(struct node *node, struct request *request)
@@ -80,6 +82,9 @@ static enum machine_err apply_one(struct node *node, uint64_t index)
     if (err != MACHINE_OK)
         return err;
     node->unflushed_bytes += entry->bytes.size;
+    node_change_on_applied(node, header.pos, header.type == RAFT_ENTRY_CONFIG);
+    if (machine_membership_changes(node->machine) != node->membership_changes)
+        node_members_on_applied(node);
     const struct machine_state *state = machine_state(node->machine);
     remember_hash(node, (struct raft_state_hash){ index, state->state_hash });
     if (request)
@@ -116,7 +121,7 @@ static void apply_slice(struct node *node)
 void node_apply_committed(struct node *node)
 {
     uint64_t before = machine_state(node->machine)->applied.index;
-    if (before >= node->apply_to_index)
+    if (before >= node->apply_to_index || node_install_holds(node))
         return;
     enum kv_err err = machine_batch_begin(node->machine);
     if (err == KV_E_BUSY) {

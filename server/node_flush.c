@@ -40,7 +40,7 @@ static void flush_free(struct node_flush *f)
     *f = (struct node_flush){ 0 };
 }
 
-static void tell_compacted(struct node *node, int64_t compacted_revision)
+void node_tell_compacted(struct node *node, int64_t compacted_revision)
 {
     struct list ready;
     list_init(&ready);
@@ -63,7 +63,7 @@ void node_wait_compacted(struct node *node, struct node_wait *wait)
 {
     list_push_back(&node->compaction_waits, &wait->link);
     if (store_published(node->store)->compacted_revision >= wait->revision)
-        tell_compacted(node, store_published(node->store)->compacted_revision);
+        node_tell_compacted(node, store_published(node->store)->compacted_revision);
 }
 
 static void on_flushed(struct store_flush *flush)
@@ -73,10 +73,11 @@ static void on_flushed(struct store_flush *flush)
     bool had_memtable = node->flush.had_memtable;
     flush_free(&node->flush);
     if (err != STORE_OK) {
-        enum exit_code code = err == STORE_E_NOSPACE   ? EXIT_CODE_NO_SPACE
-                              : err == STORE_E_CORRUPT ? EXIT_CODE_CORRUPT
-                                                       : EXIT_CODE_IO;
-        node_fail(node, code, "the store cannot be written", store_strerror(err));
+        if (err == STORE_E_CORRUPT)
+            node_fail_damaged(node, "the store cannot be written", store_strerror(err));
+        else
+            node_fail(node, err == STORE_E_NOSPACE ? EXIT_CODE_NO_SPACE : EXIT_CODE_IO,
+                      "the store cannot be written", store_strerror(err));
         return;
     }
     node->counters.flushes++;
@@ -88,7 +89,7 @@ static void on_flushed(struct store_flush *flush)
     if (!node->is_closing)
         node_step(node, &event);
     journal_release(node->journal, published->applied.index);
-    tell_compacted(node, published->compacted_revision);
+    node_tell_compacted(node, published->compacted_revision);
 }
 
 /* References to the entries that the log store does not have yet. */
@@ -109,10 +110,17 @@ static bool take_entries(struct node *node, struct node_flush *f, uint64_t first
     return true;
 }
 
-/* The log stays for members that are behind, and a little more for those that will be. */
+/* The log stays for members that are behind, within limits, for those that a snapshot is sent to,
+ * and a little more for those that will be behind. */
 static uint64_t log_keep_index(const struct node *node, uint64_t applied_index)
 {
     uint64_t keep = raft_keep_index(node->raft);
+    uint64_t floor = retention_floor(&node->retention, applied_index);
+    if (keep < floor)
+        keep = floor;
+    uint64_t sent = node_send_keep_index(node);
+    if (keep > sent)
+        keep = sent;
     uint64_t behind = node->options.log_keep_entries;
     uint64_t recent = applied_index > behind ? applied_index - behind : 1;
     return keep < recent ? keep : recent;
@@ -135,6 +143,7 @@ static bool flush_prepare(struct node *node, struct node_flush *f)
     f->flush.state.state_hash = state->state_hash;
     f->flush.state.feature_level = state->feature_level;
     f->flush.state.membership = membership;
+    retention_on_flush(&node->retention, state->applied.index, node->unflushed_bytes);
     f->flush.log_keep_index = log_keep_index(node, state->applied.index);
     f->flush.compact_rows_max = COMPACT_ROWS_MAX;
     f->flush.done = on_flushed;
@@ -171,10 +180,16 @@ static void relieve_journal(struct node *node)
     node_persist_rewrite(node);
 }
 
+/* A half-applied entry belongs to no index that could be published. */
+static bool flush_is_held(const struct node *node)
+{
+    return node->flush.is_running || node->apply_is_sliced || node->is_closing ||
+           node_install_holds(node);
+}
+
 void node_flush_if_due(struct node *node)
 {
-    /* A half-applied entry belongs to no index that could be published. */
-    if (node->flush.is_running || node->apply_is_sliced || node->is_closing)
+    if (flush_is_held(node))
         return;
     uint64_t applied = machine_state(node->machine)->applied.index;
     uint64_t unflushed = applied - store_published(node->store)->applied.index;
@@ -187,7 +202,7 @@ void node_flush_if_due(struct node *node)
 
 void node_flush_for_room(struct node *node)
 {
-    if (node->flush.is_running || node->apply_is_sliced || node->is_closing)
+    if (flush_is_held(node))
         return;
     uint64_t flushed = store_published(node->store)->applied.index;
     if (machine_state(node->machine)->applied.index > flushed) {
@@ -209,7 +224,7 @@ void node_flush_for_room(struct node *node)
 void node_flush_last(struct node *node)
 {
     uint64_t applied = machine_state(node->machine)->applied.index;
-    if (!node->flush.is_running && !node->apply_is_sliced &&
+    if (!node->flush.is_running && !node->apply_is_sliced && !node_install_holds(node) &&
         applied > store_published(node->store)->applied.index)
         flush_begin(node);
 }
@@ -225,16 +240,16 @@ static void fetch_run(struct io_job *job)
 
 static void fetch_done(struct io_job *job)
 {
-    struct node_fetch *slot = LIST_ENTRY(job, struct node_fetch, job);
-    struct node *node = slot->node;
-    /* The step may begin the next fetch, in this very slot: what this one holds is taken out. */
-    struct node_fetch f = *slot;
-    slot->entries = NULL;
-    slot->is_running = false;
+    struct node_fetch *fetch = LIST_ENTRY(job, struct node_fetch, job);
+    struct node *node = fetch->node;
+    struct node_fetch f = *fetch;
+    list_remove(&fetch->link);
+    free(fetch);
     bool is_there = f.err == STORE_OK;
-    if (!is_there && f.err != STORE_E_GONE)
-        node_fail(node, f.err == STORE_E_CORRUPT ? EXIT_CODE_CORRUPT : EXIT_CODE_IO,
-                  "the log store cannot be read", store_strerror(f.err));
+    if (f.err == STORE_E_CORRUPT)
+        node_fail_damaged(node, "the log store cannot be read", store_strerror(f.err));
+    else if (!is_there && f.err != STORE_E_GONE)
+        node_fail(node, EXIT_CODE_IO, "the log store cannot be read", store_strerror(f.err));
     /* A flush that committed meanwhile but has not reported yet is not for Raft to know. */
     uint64_t flushed = store_published(node->store)->applied.index;
     while (f.count > 0 && f.entries[f.count - 1].pos.index > flushed)
@@ -248,9 +263,10 @@ static void fetch_done(struct io_job *job)
                      .entries = is_there ? f.entries : NULL,
                      .entry_count = is_there ? (uint32_t)f.count : 0 },
     };
-    if (!node->is_closing && !node_step(node, &event))
-        node_fail(node, EXIT_CODE_CORRUPT, "the log store contradicts the log",
-                  "old entries have impossible positions");
+    bool is_over = node->is_closing || node->has_failed;
+    if (!is_over && !node_step(node, &event))
+        node_fail_damaged(node, "the log store contradicts the log",
+                          "old entries have impossible positions");
     if (is_there)
         block_unref(f.block);
     free(f.entries);
@@ -258,28 +274,30 @@ static void fetch_done(struct io_job *job)
 
 void node_fetch_begin(struct node *node, const struct raft_fetch *wanted)
 {
-    struct node_fetch *f = NULL;
-    for (size_t i = 0; i < RAFT_MEMBERS_MAX && !f; i++) {
-        if (!node->fetches[i].is_running)
-            f = &node->fetches[i];
-    }
-    ASSERT(f); /* one a member at a time */
-    *f = (struct node_fetch){ .node = node, .wanted = *wanted, .is_running = true };
-    f->entries = calloc(FETCH_ENTRIES_MAX, sizeof *f->entries);
-    if (!f->entries) {
+    struct node_fetch *f = calloc(1, sizeof *f);
+    struct raft_entry *entries = calloc(FETCH_ENTRIES_MAX, sizeof *entries);
+    if (!f || !entries) {
         node_fail(node, EXIT_CODE_FAILURE, "old entries cannot be read", "out of memory");
-        f->is_running = false;
+        free(entries);
+        free(f);
         return;
     }
+    *f = (struct node_fetch){ .node = node, .wanted = *wanted, .entries = entries };
+    list_init(&f->link);
+    list_push_back(&node->fetches, &f->link);
     f->job = (struct io_job){ .run = fetch_run, .done = fetch_done };
     list_init(&f->job.link);
     io_offload(node->io, &f->job);
 }
 
+bool node_fetch_is_running(const struct node *node)
+{
+    return !list_is_empty(&node->fetches);
+}
+
 bool node_jobs_are_running(const struct node *node)
 {
-    bool any = node->flush.is_running || node->identity_is_saving;
-    for (size_t i = 0; i < RAFT_MEMBERS_MAX; i++)
-        any = any || node->fetches[i].is_running;
-    return any;
+    return node->flush.is_running || node->identity_is_saving || node_fetch_is_running(node) ||
+           node->repair_is_saving || node_send_is_reading(node) || node_receive_is_running(node) ||
+           node_install_is_running(node);
 }

@@ -20,8 +20,6 @@ enum {
 
 /* ---- formation ---- */
 
-static void formation_carry_out(struct node *node, const struct formation_effects *effects);
-
 static void save_run(struct io_job *job)
 {
     struct node *node = LIST_ENTRY(job, struct node, identity_job);
@@ -43,7 +41,7 @@ static void save_done(struct io_job *job)
     node->identity = node->identity_saving;
     struct formation_effects effects;
     formation_on_saved(&node->formation, &effects);
-    formation_carry_out(node, &effects);
+    node_formation_carry_out(node, &effects);
 }
 
 static void save_begin(struct node *node, const struct formation_effects *effects)
@@ -81,14 +79,19 @@ static void take_incarnations(struct node *node)
  * for votes in turn, a little apart, rather than after a time-out. */
 static void hurry_first_election(struct node *node)
 {
-    uint32_t met = 1;
+    const struct membership *m = &node->config.in_force;
+    uint32_t voters = 0;
+    uint32_t met = 0;
     uint32_t rank = 0;
-    for (uint32_t i = 0; i < node->membership.member_count; i++) {
-        uint64_t id = node->membership.members[i].id;
+    for (uint32_t i = 0; i < m->member_count; i++) {
+        uint64_t id = m->members[i].id;
+        if (!(m->members[i].roles & RAFT_VOTER))
+            continue;
+        voters++;
         rank += id < node->identity.member_id;
-        met += id != node->identity.member_id && peer_net_is_up(node->peers, id);
+        met += id == node->identity.member_id || peer_net_is_up(node->peers, id);
     }
-    if (!node->has_voice || node->status.leader != 0 || met <= node->membership.member_count / 2)
+    if (!node->has_voice || node->status.leader != 0 || met <= voters / 2)
         return;
     uint64_t at_ms = io_now_ms(node->io) + FIRST_ELECTION_MS * (1 + rank);
     IGNORE(!io_timer_set(node->io, &node->start_timer, at_ms), "the election time-out remains");
@@ -107,18 +110,15 @@ static void formed(struct node *node)
     hurry_first_election(node);
 }
 
-static void formation_carry_out(struct node *node, const struct formation_effects *effects)
+void node_formation_carry_out(struct node *node, const struct formation_effects *effects)
 {
     if (effects->fatal) {
         node_fail(node, EXIT_CODE_BLANK_DISK, "this member cannot take part", effects->fatal);
         return;
     }
     if (effects->announce_all) {
-        for (uint32_t i = 0; i < node->membership.member_count; i++) {
-            uint64_t id = node->membership.members[i].id;
-            if (id != node->identity.member_id)
-                peer_net_send_formation(node->peers, id, effects->announce);
-        }
+        for (uint32_t i = 0; i < node->config.link_count; i++)
+            peer_net_send_formation(node->peers, node->config.links[i].id, effects->announce);
     } else if (effects->announce_to != 0) {
         peer_net_send_formation(node->peers, effects->announce_to, effects->announce);
     }
@@ -128,28 +128,81 @@ static void formation_carry_out(struct node *node, const struct formation_effect
         save_begin(node, effects);
 }
 
+/* ---- removed ---- */
+
+static void end_removed(struct node *node)
+{
+    node_fail(node, EXIT_CODE_REMOVED, "this member was removed", NODE_REMOVED_TEXT);
+}
+
+void node_on_removal_timer(void *owner)
+{
+    end_removed(owner);
+}
+
+/* A leader first hands over (thesis §4.2.2), and that has to leave. */
+static void on_removed(struct node *node)
+{
+    uint64_t wait_ms = node->status.role == RAFT_LEADER ? node->options.election_timeout_ms
+                                                        : node->options.heartbeat_ms;
+    node->is_removed = true;
+    if (!io_timer_set(node->io, &node->removal_timer, io_now_ms(node->io) + wait_ms))
+        end_removed(node);
+}
+
+void node_members_on_applied(struct node *node)
+{
+    node->membership_changes = machine_membership_changes(node->machine);
+    node_join_on_applied(node);
+    if (node->is_serving)
+        node->publish_is_due = true; /* if it is not known any more */
+    if (!node->is_removed && membership_is_removed(&node->membership, node->identity.member_id))
+        on_removed(node);
+}
+
 /* ---- what the links tell ---- */
 
-static const char *on_hello(void *owner, const struct peer_hello *hello, bool *ret_final)
+static const char *judge_hello(struct node *node, const struct peer_hello *hello,
+                               enum peer_unwelcome *ret_why)
 {
-    struct node *node = owner;
-    const struct membership_member *member = membership_by_id(&node->membership, hello->member_id);
-    if (!member)
-        return "not a member of this cluster";
+    if (membership_is_removed(&node->membership, hello->member_id)) {
+        node->counters.removed_refused++;
+        *ret_why = PEER_UNWELCOME_REMOVED;
+        return NODE_REMOVED_TEXT;
+    }
     struct formation_effects effects;
+    bool is_final = false;
     const char *refusal = formation_on_hello(&node->formation, hello->member_id, hello->incarnation,
-                                             hello->initial_cluster_hash, ret_final, &effects);
-    formation_carry_out(node, &effects);
+                                             hello->initial_cluster_hash, &is_final, &effects);
+    *ret_why = is_final ? PEER_UNWELCOME_DISK : PEER_UNWELCOME_NOW;
+    node_formation_carry_out(node, &effects);
     return refusal;
 }
 
-static void on_refused(void *owner, uint64_t member, struct slice why, bool is_final)
+static const char *on_hello(void *owner, const struct peer_hello *hello,
+                            enum peer_unwelcome *ret_why)
 {
     struct node *node = owner;
-    LOG_WARNF("a member refuses this one", log_id("member", member), log_bytes("why", why));
+    const char *refusal = judge_hello(node, hello, ret_why);
+    if (!refusal && !node_config_is_linked(node, hello->member_id) &&
+        !node_config_admit_stranger(node, hello))
+        refusal = "not a member of this cluster";
+    if (!refusal)
+        node_join_on_hello(node, hello);
+    return refusal;
+}
+
+static void on_refused(void *owner, uint64_t member, struct slice text, enum peer_unwelcome why)
+{
+    struct node *node = owner;
+    LOG_WARNF("a member refuses this one", log_id("member", member), log_bytes("why", text));
+    if (why == PEER_UNWELCOME_REMOVED) {
+        end_removed(node);
+        return;
+    }
     struct formation_effects effects;
-    formation_on_refused(&node->formation, member, is_final, &effects);
-    formation_carry_out(node, &effects);
+    formation_on_refused(&node->formation, member, why == PEER_UNWELCOME_DISK, &effects);
+    node_formation_carry_out(node, &effects);
 }
 
 static void on_link(void *owner, uint64_t member, bool up)
@@ -161,10 +214,11 @@ static void on_link(void *owner, uint64_t member, bool up)
     node_step(node, &event);
     if (!up)
         return;
+    node_send_on_link_up(node, member);
     hurry_first_election(node);
     struct formation_effects effects;
     formation_on_link_up(&node->formation, member, &effects);
-    formation_carry_out(node, &effects);
+    node_formation_carry_out(node, &effects);
 }
 
 static void on_process_dead(void *owner, uint64_t member)
@@ -192,7 +246,7 @@ static bool on_formation(void *owner, uint64_t member, struct slice bytes)
     struct node *node = owner;
     struct formation_effects effects;
     bool is_possible = formation_on_announce(&node->formation, member, bytes, &effects);
-    formation_carry_out(node, &effects);
+    node_formation_carry_out(node, &effects);
     return is_possible;
 }
 
@@ -222,8 +276,10 @@ static struct peer_options peer_options_of(struct node *node)
                       .on_formation = on_formation,
                       .on_forward = node_on_forward,
                       .on_forward_refused = node_on_forward_refused,
-                      .on_complaint = on_complaint },
-        .members_max = RAFT_MEMBERS_MAX,
+                      .on_complaint = on_complaint,
+                      .on_snapshot_chunk = node_receive_on_chunk,
+                      .on_snapshot_ack = node_send_on_ack },
+        .members_max = NODE_LINKS_MAX,
         .out_bytes_max = PEER_OUT_BYTES_MAX + 4ull * node->options.request_bytes_max,
         .frame_bytes_max = (4u << 20) + 2 * node->options.request_bytes_max,
         .backoff_min_ms = PEER_BACKOFF_MIN_MS,
@@ -252,47 +308,63 @@ static enum exit_code listen_for_peers(struct node *node, char *detail)
     return EXIT_CODE_OK;
 }
 
+/* The flags can be corrected; what the log says is not theirs. */
 static enum exit_code dial_members(struct node *node, char *detail)
 {
-    for (uint32_t i = 0; i < node->membership.member_count; i++) {
-        const struct membership_member *m = &node->membership.members[i];
-        if (m->id == node->identity.member_id)
-            continue;
-        if (peer_net_add(node->peers, m->id, m->peer.urls, m->peer.count) != PEER_OK) {
+    node_config_refresh(node);
+    const struct membership *m = &node->config.in_force;
+    for (uint32_t i = 0; i < m->member_count && m->config_index == 0; i++) {
+        if (m->members[i].id != node->identity.member_id &&
+            !node_config_is_linked(node, m->members[i].id)) {
             snprintf(detail, NODE_DETAIL_BYTES, "member %s has a peer URL that cannot be dialled",
-                     m->name);
+                     m->members[i].name);
             return EXIT_CODE_USAGE;
         }
     }
     return EXIT_CODE_OK;
 }
 
-enum exit_code node_members_open(struct node *node, char *detail)
+static enum exit_code open_formation(struct node *node, struct formation_effects *ret_effects,
+                                     char *detail)
 {
+    struct membership nobody;
+    membership_init(&nobody);
     struct formation_options options = {
         .own_id = node->identity.member_id,
         .incarnation = node->identity.incarnation,
-        .initial = node->options.initial,
+        .initial = node->options.joins ? &nobody : node->options.initial,
+        .joins = node->options.joins,
         .saved = slice_of(node->identity.formation, node->identity.formation_bytes),
     };
+    enum formation_err err = formation_open(&node->formation, &options, ret_effects);
+    if (err == FORMATION_OK)
+        return EXIT_CODE_OK;
+    snprintf(detail, NODE_DETAIL_BYTES, "the data directory %s: %s", node->options.data_dir,
+             formation_strerror(err));
+    return err == FORMATION_E_OWN ? EXIT_CODE_USAGE : EXIT_CODE_FOREIGN_DATA;
+}
+
+enum exit_code node_members_open(struct node *node, char *detail)
+{
     struct formation_effects effects;
-    enum formation_err err = formation_open(&node->formation, &options, &effects);
-    if (err != FORMATION_OK) {
-        snprintf(detail, NODE_DETAIL_BYTES, "the data directory %s: %s", node->options.data_dir,
-                 formation_strerror(err));
-        return err == FORMATION_E_OWN ? EXIT_CODE_USAGE : EXIT_CODE_FOREIGN_DATA;
-    }
+    enum exit_code code = open_formation(node, &effects, detail);
+    if (code != EXIT_CODE_OK)
+        return code;
     struct peer_options peer_options = peer_options_of(node);
     if (peer_net_open(&node->peers, &peer_options) != PEER_OK) {
         snprintf(detail, NODE_DETAIL_BYTES, "out of memory");
         return EXIT_CODE_FAILURE;
     }
-    enum exit_code code = listen_for_peers(node, detail);
+    peer_net_set_own_urls(node->peers, node->options.peer_urls, node->options.peer_url_count);
+    code = listen_for_peers(node, detail);
     if (code == EXIT_CODE_OK)
         code = dial_members(node, detail);
-    if (code == EXIT_CODE_OK)
-        formation_carry_out(node, &effects);
-    return code;
+    if (code != EXIT_CODE_OK)
+        return code;
+    node_formation_carry_out(node, &effects);
+    /* A crash may have come before the record was saved. */
+    node_join_on_applied(node);
+    return EXIT_CODE_OK;
 }
 
 /* ---- our own name and URLs ---- */
@@ -316,11 +388,13 @@ static void on_published(struct request *request)
     struct node *node = LIST_ENTRY(request, struct node, publish);
     arena_done(&node->publish_arena);
     /* Not from here: where too many requests wait this ran within node_submit. */
-    node->publish_is_due = request->reply.error != ETCD_OK;
+    node->publish_is_due |= request->reply.error != ETCD_OK;
 }
 
 void node_publish_attributes(struct node *node)
 {
+    if (node->publish.state != REQUEST_IDLE)
+        return; /* under way: looked at again when it is done */
     node->publish_is_due = false;
     if (attributes_are_known(node))
         return;

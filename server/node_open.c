@@ -1,20 +1,16 @@
-/* Recovery, top down: lock, identity, store, journal, Raft. Everything here blocks, and nothing
- * is answered before all of it is synced again (I6).
- */
+/* The start, top down: lock, identity, state (node_recover.c), members. Everything here blocks. */
 #include <errno.h>
 #include <fcntl.h>
-#include <libgen.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "base/assert.h"
 #include "base/log.h"
 #include "server/node_internal.h"
+#include "storage/store_switch.h"
 
-enum { ENTRY_OVERHEAD_BYTES = 64 << 10 }; /* envelope, user and command around a request */
-
-static enum exit_code detail_set(char *detail, enum exit_code code, const char *what,
-                                 const char *path, const char *why)
+enum exit_code node_detail_set(char *detail, enum exit_code code, const char *what,
+                               const char *path, const char *why)
 {
     snprintf(detail, NODE_DETAIL_BYTES, "%.80s %.150s: %.250s", what, path, why);
     return code;
@@ -22,40 +18,23 @@ static enum exit_code detail_set(char *detail, enum exit_code code, const char *
 
 /* ---- the directory and who it is ---- */
 
-/* The name of a directory that was just made is durable when its parent is synced; without that a
- * power cut leaves a blank member, whose journal and store were safe in vain (I7a). */
-static int sync_parent(struct io *io, const char *path)
-{
-    char *copy = strdup(path);
-    if (!copy)
-        return -ENOMEM;
-    int parent_fd = io->ops->dir_open(io, AT_FDCWD, dirname(copy), 0);
-    free(copy);
-    if (parent_fd == -EACCES)
-        return 0; /* not ours to read, so whoever owns it made the directory for us */
-    if (parent_fd < 0)
-        return parent_fd;
-    int err = io->ops->dir_sync(io, parent_fd);
-    io->ops->file_close(io, parent_fd);
-    return err;
-}
-
 static enum exit_code open_directory(struct node *node, char *detail)
 {
     const char *path = node->options.data_dir;
-    struct io *io = node->io;
-    node->dir_fd = io->ops->dir_open(io, AT_FDCWD, path, IO_OPEN_CREATE);
-    int failed = node->dir_fd < 0 ? node->dir_fd : sync_parent(io, path);
-    if (failed < 0)
-        return detail_set(detail, failed == -ENOSPC ? EXIT_CODE_NO_SPACE : EXIT_CODE_IO,
-                          "cannot make or open the data directory", path, strerror(-failed));
-    enum identity_err err = identity_lock(io, node->dir_fd, &node->lock_fd);
+    node->dir_fd = identity_dir_open(node->io, path);
+    if (node->dir_fd < 0)
+        return node_detail_set(
+            detail, node->dir_fd == -ENOSPC ? EXIT_CODE_NO_SPACE : EXIT_CODE_IO,
+            "cannot make or open the data directory", path, strerror(-node->dir_fd));
+    enum identity_err err = identity_lock(node->io, node->dir_fd, &node->lock_fd);
     if (err == IDENTITY_E_LOCKED)
-        return detail_set(detail, EXIT_CODE_LOCKED_DATA, "the data directory", path,
-                          "is in use by another process; stop it, or choose another --data-dir");
-    return err == IDENTITY_OK ? EXIT_CODE_OK
-                              : detail_set(detail, EXIT_CODE_IO, "cannot lock the data directory",
-                                           path, identity_strerror(err));
+        return node_detail_set(
+            detail, EXIT_CODE_LOCKED_DATA, "the data directory", path,
+            "is in use by another process; stop it, or choose another --data-dir");
+    return err == IDENTITY_OK
+               ? EXIT_CODE_OK
+               : node_detail_set(detail, EXIT_CODE_IO, "cannot lock the data directory", path,
+                                 identity_strerror(err));
 }
 
 void node_random_fill(struct io *io, uint8_t *bytes, size_t size)
@@ -71,9 +50,9 @@ static enum exit_code save_identity(struct node *node, char *detail)
     enum identity_err err = identity_save(node->io, node->dir_fd, &node->identity);
     if (err == IDENTITY_OK)
         return EXIT_CODE_OK;
-    return detail_set(detail, err == IDENTITY_E_NOSPACE ? EXIT_CODE_NO_SPACE : EXIT_CODE_IO,
-                      "cannot write to the data directory", node->options.data_dir,
-                      identity_strerror(err));
+    return node_detail_set(detail, err == IDENTITY_E_NOSPACE ? EXIT_CODE_NO_SPACE : EXIT_CODE_IO,
+                           "cannot write to the data directory", node->options.data_dir,
+                           identity_strerror(err));
 }
 
 static enum exit_code make_identity(struct node *node, char *detail)
@@ -110,178 +89,33 @@ static enum exit_code open_identity(struct node *node, char *detail)
     case IDENTITY_E_ABSENT:
         return make_identity(node, detail);
     case IDENTITY_E_CORRUPT:
-        return detail_set(detail, EXIT_CODE_CORRUPT, "the identity file in", node->options.data_dir,
-                          "is damaged; remove this member and add it again with a blank disk");
+        return node_detail_set(detail, EXIT_CODE_CORRUPT, "the identity file in",
+                               node->options.data_dir,
+                               "is damaged; remove this member and add it again with a blank disk");
     case IDENTITY_E_VERSION:
-        return detail_set(detail, EXIT_CODE_VERSION, "the data directory", node->options.data_dir,
-                          identity_strerror(err));
+        return node_detail_set(detail, EXIT_CODE_VERSION, "the data directory",
+                               node->options.data_dir, identity_strerror(err));
     case IDENTITY_E_IO:
     case IDENTITY_E_NOSPACE:
     case IDENTITY_E_LOCKED:
         break;
     }
-    return detail_set(detail, EXIT_CODE_IO, "the data directory", node->options.data_dir,
-                      identity_strerror(err));
+    return node_detail_set(detail, EXIT_CODE_IO, "the data directory", node->options.data_dir,
+                           identity_strerror(err));
 }
 
-/* ---- state ---- */
-
-static enum exit_code exit_code_of_store(enum store_err err)
-{
-    switch (err) {
-    case STORE_E_NOSPACE:
-        return EXIT_CODE_NO_SPACE;
-    case STORE_E_VERSION:
-        return EXIT_CODE_VERSION;
-    case STORE_E_FOREIGN:
-        return EXIT_CODE_FOREIGN_DATA;
-    case STORE_E_CORRUPT:
-        return EXIT_CODE_CORRUPT;
-    case STORE_E_IO:
-        return EXIT_CODE_IO;
-    case STORE_OK:
-    case STORE_E_NOMEM:
-    case STORE_E_GONE:
-        break;
-    }
-    return EXIT_CODE_FAILURE;
-}
-
-static enum exit_code open_store(struct node *node, struct store_state *state, char *detail)
+/* The store's directory has a fixed name in it (store_switch.h). */
+static enum exit_code name_store_parent(struct node *node, char *detail)
 {
     const char *path = node->options.store_path;
-    struct store_options options = {
-        .io = node->io,
-        .path = path,
-        .map_bytes = node->options.map_bytes,
-        .dirty_bytes_max = 64 << 20,
-        .readers_max = node->options.views_max + 16,
-        .cluster_id = node->identity.cluster_id,
-    };
-    char why[NODE_DETAIL_BYTES / 2] = "";
-    enum store_err err = store_open(&node->store, &options, state, why, sizeof why);
-    if (err != STORE_OK)
-        return detail_set(detail, exit_code_of_store(err), "cannot open the store", path,
-                          why[0] ? why : store_strerror(err));
-    if (kv_open(&node->kv, node->store, node->options.views_max) != KV_OK)
-        return detail_set(detail, EXIT_CODE_FAILURE, "cannot open the store", path,
-                          "out of memory");
+    const char *slash = strrchr(path, '/');
+    size_t size = slash ? (size_t)(slash - path) : 0;
+    if (!slash || strcmp(slash + 1, STORE_DIR) != 0 || size >= sizeof node->store_parent)
+        return node_detail_set(detail, EXIT_CODE_USAGE, "the store", path,
+                               "has to be in a directory \"" STORE_DIR "\" of its own");
+    memcpy(node->store_parent, path, size);
+    node->store_parent[size] = '\0';
     return EXIT_CODE_OK;
-}
-
-static enum exit_code exit_code_of_journal(enum journal_err err)
-{
-    switch (err) {
-    case JOURNAL_E_NOSPACE:
-        return EXIT_CODE_NO_SPACE;
-    case JOURNAL_E_VERSION:
-        return EXIT_CODE_VERSION;
-    case JOURNAL_E_FOREIGN:
-        return EXIT_CODE_FOREIGN_DATA;
-    case JOURNAL_E_CORRUPT:
-        return EXIT_CODE_CORRUPT;
-    case JOURNAL_E_IO:
-        return EXIT_CODE_IO;
-    case JOURNAL_OK:
-    case JOURNAL_E_NOMEM:
-    case JOURNAL_E_FULL:
-    case JOURNAL_E_TOO_LARGE:
-        break;
-    }
-    return EXIT_CODE_FAILURE;
-}
-
-static enum exit_code open_journal(struct node *node, struct raft_pos flushed,
-                                   struct journal_recovery *recovery, char *detail)
-{
-    struct journal_options options = {
-        .io = node->io,
-        .dir_fd = node->dir_fd,
-        .segment_bytes = node->options.journal_segment_bytes,
-        .segment_count_max = node->options.journal_segment_count_max,
-        .cluster_id = node->identity.cluster_id,
-        .incarnation = slice_of(node->identity.incarnation, INCARNATION_BYTES),
-        .direct = true, /* half the CPU of buffered writes, and steadier (ARCHITECTURE.md) */
-    };
-    enum journal_err err = journal_open(&node->journal, &options, flushed, recovery);
-    if (err != JOURNAL_OK) {
-        const char *why = recovery->detail[0] ? recovery->detail : journal_strerror(err);
-        return detail_set(detail, exit_code_of_journal(err), "cannot open the journal in",
-                          node->options.data_dir, why);
-    }
-    uint64_t batch_bytes = journal_batch_bytes_max(node->journal);
-    if (batch_bytes < node->options.request_bytes_max + ENTRY_OVERHEAD_BYTES) {
-        snprintf(
-            detail, NODE_DETAIL_BYTES,
-            "--max-request-bytes=%u does not fit this data directory, whose journal takes %llu "
-            "bytes a request since its first start; lower it, or replace the member",
-            node->options.request_bytes_max,
-            (unsigned long long)batch_bytes - ENTRY_OVERHEAD_BYTES);
-        return EXIT_CODE_USAGE;
-    }
-    if (recovery->torn_bytes > 0)
-        LOG_INFOF("dropped a torn end of the journal: it was never acknowledged",
-                  log_number("bytes", recovery->torn_bytes));
-    return EXIT_CODE_OK;
-}
-
-/* The store's membership once it has one; before the first flush the formed one. */
-static enum exit_code open_membership(struct node *node, const struct store_state *state,
-                                      char *detail)
-{
-    membership_init(&node->membership);
-    enum membership_err err = state->membership.size > 0
-                                  ? membership_decode(&node->membership, state->membership)
-                                  : membership_copy(&node->membership, node->options.initial);
-    if (err == MEMBERSHIP_OK)
-        return EXIT_CODE_OK;
-    return detail_set(detail, err == MEMBERSHIP_E_NOMEM ? EXIT_CODE_FAILURE : EXIT_CODE_CORRUPT,
-                      "the membership in", node->options.data_dir, membership_strerror(err));
-}
-
-static enum exit_code open_machine(struct node *node, const struct store_state *state, char *detail)
-{
-    struct machine_state machine = {
-        .applied = state->applied,
-        .revision = state->revision,
-        .compact_revision = state->compact_revision,
-        .state_hash = state->state_hash,
-        .feature_level = state->feature_level,
-    };
-    if (state->feature_level > MACHINE_FEATURE_LEVEL_MAX)
-        return detail_set(detail, EXIT_CODE_VERSION, "the data directory", node->options.data_dir,
-                          "is of a newer feature level; install the version that wrote it");
-    node->apply_to_index = state->applied.index;
-    node->applied_term = state->applied.term;
-    enum machine_err err = machine_open(&node->machine, node->kv, &node->membership, &machine);
-    return err == MACHINE_OK
-               ? EXIT_CODE_OK
-               : detail_set(detail, EXIT_CODE_FAILURE, "cannot start", "", machine_strerror(err));
-}
-
-static enum exit_code recover(struct node *node, char *detail)
-{
-    struct store_state state;
-    enum exit_code code = open_store(node, &state, detail);
-    if (code != EXIT_CODE_OK)
-        return code;
-    code = open_membership(node, &state, detail);
-    if (code != EXIT_CODE_OK)
-        return code;
-    code = open_machine(node, &state, detail);
-    if (code != EXIT_CODE_OK)
-        return code;
-    struct journal_recovery recovery = { 0 };
-    code = open_journal(node, state.applied, &recovery, detail);
-    if (code == EXIT_CODE_OK)
-        code = node_raft_open(node, &state, &recovery, detail);
-    if (code == EXIT_CODE_OK)
-        LOG_INFOF("recovered", log_number("applied-index", state.applied.index),
-                  log_number("journal-entries", recovery.entry_count),
-                  log_number("revision", (uint64_t)state.revision),
-                  log_number("term", recovery.hard.term));
-    journal_recovery_done(&recovery);
-    return code;
 }
 
 /* ---- the node ---- */
@@ -309,18 +143,30 @@ static struct node *node_new(const struct node_options *options)
     timer_init(&node->raft_timer, node_on_raft_timer, node);
     timer_init(&node->start_timer, node_on_start_timer, node);
     timer_init(&node->turn_timer, on_turn_timer, node);
+    list_init(&node->fetches);
+    retention_init(&node->retention, options->log_retain_entries_max,
+                   options->log_retain_bytes_max);
+    node_send_open(node);
+    timer_init(&node->receive_timer, node_on_receive_timer, node);
+    timer_init(&node->removal_timer, node_on_removal_timer, node);
+    membership_init(&node->membership);
+    node_config_open(node);
+    node_change_open(node);
+    node_transfer_open(node);
     return node;
 }
 
 static enum exit_code node_start(struct node *node, char *detail)
 {
     if (node_persist_open(node) != EXIT_CODE_OK || !node_propose_open(node))
-        return detail_set(detail, EXIT_CODE_FAILURE, "cannot start", "", "out of memory");
-    enum exit_code code = open_directory(node, detail);
+        return node_detail_set(detail, EXIT_CODE_FAILURE, "cannot start", "", "out of memory");
+    enum exit_code code = name_store_parent(node, detail);
+    if (code == EXIT_CODE_OK)
+        code = open_directory(node, detail);
     if (code == EXIT_CODE_OK)
         code = open_identity(node, detail);
     if (code == EXIT_CODE_OK)
-        code = recover(node, detail);
+        code = node_recover(node, detail);
     if (code == EXIT_CODE_OK)
         code = node_members_open(node, detail);
     return code;
@@ -332,7 +178,7 @@ enum exit_code node_open(struct node **ret_node, const struct node_options *opti
     struct node *node = node_new(options);
     *ret_node = node;
     if (!node)
-        return detail_set(detail, EXIT_CODE_FAILURE, "cannot start", "", "out of memory");
+        return node_detail_set(detail, EXIT_CODE_FAILURE, "cannot start", "", "out of memory");
     enum exit_code code = node_start(node, detail);
     if (code != EXIT_CODE_OK) {
         node_halt(node);
@@ -350,14 +196,22 @@ void node_free(struct node *node)
     machine_close(node->machine);
     kv_close(node->kv);
     store_close(node->store);
+    kv_close(node->retired.kv);
+    store_close(node->retired.store);
     membership_done(&node->membership);
+    node_config_done(node);
     requests_done(&node->requests);
     node_propose_done(node);
     node_persist_done(node);
     arena_done(&node->publish_arena);
+    arena_done(&node->join.arena);
     io_timer_cancel(node->io, &node->raft_timer);
     io_timer_cancel(node->io, &node->turn_timer);
     io_timer_cancel(node->io, &node->start_timer);
+    io_timer_cancel(node->io, &node->removal_timer);
+    io_timer_cancel(node->io, &node->leave_timer);
+    io_timer_cancel(node->io, &node->receive_timer);
+    io_timer_cancel(node->io, &node->change.timer);
     if (node->lock_fd >= 0)
         node->io->ops->file_close(node->io, node->lock_fd);
     if (node->dir_fd >= 0)

@@ -139,6 +139,8 @@ static bool tail_write(struct node *node)
 void node_persist_write(struct node *node)
 {
     struct node_persist *p = &node->persist;
+    if (node_install_is_critical(node))
+        return;
     if (p->is_writing) {
         if (journal_usage(node->journal).is_stuck)
             node_flush_for_room(node);

@@ -11,6 +11,7 @@
 
 enum {
     FORWARDED_BYTES_MAX = 64 << 20, /* of one turn */
+    CONFIG_BYTES_MAX = 1 << 20,
     CHECK_BYTES_MAX = 256 << 20, /* as much as the largest command may take at its first member */
 };
 
@@ -21,6 +22,7 @@ struct node_batch {
     struct slice payloads[NODE_BATCH_ENTRIES_MAX];
     uint32_t count;
     size_t bytes;
+    struct raft_config_at config; /* of the one entry, if that is a configuration */
 };
 
 bool node_propose_open(struct node *node)
@@ -81,6 +83,11 @@ static bool batch_propose(struct node *node, struct node_batch *b)
         .type = RAFT_EV_PROPOSE,
         .propose = { .entries = b->entries, .entry_count = b->count },
     };
+    if (b->headers[0].type == RAFT_ENTRY_CONFIG) {
+        b->config.index = b->entries[0].pos.index;
+        event.propose.configs = &b->config;
+        event.propose.config_count = 1;
+    }
     bool accepted = node_step(node, &event);
     block_unref(block);
     return accepted;
@@ -94,6 +101,24 @@ void node_propose_noop(struct node *node)
     batch_add(b, (struct entry_header){ .type = RAFT_ENTRY_NOOP }, (struct slice){ 0 });
     if (batch_propose(node, b))
         node->noop_term = node->status.term;
+}
+
+bool node_propose_config(struct node *node, const struct membership *next)
+{
+    struct node_batch *b = node->batch;
+    struct arena encoded;
+    struct slice payload;
+    arena_init(&encoded, CONFIG_BYTES_MAX);
+    b->count = 0;
+    b->bytes = 0;
+    bool is_proposed = false;
+    if (membership_encode(next, &encoded, &payload)) {
+        b->config.config = membership_to_raft_config(next);
+        batch_add(b, (struct entry_header){ .type = RAFT_ENTRY_CONFIG }, payload);
+        is_proposed = batch_propose(node, b);
+    }
+    arena_done(&encoded);
+    return is_proposed;
 }
 
 /* ---- on the leader ---- */
@@ -295,7 +320,11 @@ void node_propose_gathered(struct node *node)
         /* There was no room for it when the term began: nothing else may come first. */
         if (node->noop_term != node->status.term)
             node_propose_noop(node);
-        if (node->noop_term == node->status.term)
+        if (node->noop_term != node->status.term)
+            return;
+        if (node_change_holds(node))
+            forwarded_refuse_all(node, PEER_REFUSED_BUSY);
+        else
             propose_as_leader(node);
         return;
     }

@@ -72,6 +72,7 @@ enum exit_code node_raft_open(struct node *node, const struct store_state *state
         .term_starts = state->term_starts,
         .term_start_count = state->term_start_count,
         .now_ms = io_now_ms(node->io),
+        .awaits_repair = node->repair.state != REPAIR_NONE,
     };
     enum raft_err err = raft_open(&node->raft, node->raft_memory, &options, &start);
     for (size_t i = 0; err == RAFT_OK && i < recovery->entry_count; i++)
@@ -117,6 +118,12 @@ static void on_status(struct node *node, struct raft_status status)
         node->counters.leader_changes++;
         node->forward_not_before_ms = 0;
     }
+    if (status.role != RAFT_LEADER && node->change.state == NODE_CHANGE_WAITS)
+        node_change_fail(node, ETCD_E_LEADER_CHANGED);
+    node_send_review(node);
+    if (status.role == RAFT_LEADER && node->receive.state == NODE_RECEIVE_TAKES)
+        node_receive_end(node, false);
+    node_transfer_on_status(node, before);
     if (status.role == RAFT_LEADER && before.role != RAFT_LEADER)
         node_propose_noop(node);
 }
@@ -135,15 +142,24 @@ static void on_reads(struct node *node, const struct raft_ready *ready)
 static void on_ready(struct node *node, const struct raft_ready *ready)
 {
     node_persist_add(node, ready);
+    if (ready->config_changed)
+        node_config_refresh(node);
+    if (ready->leave_joint_due && !node->leave_joint_due)
+        node_want_turn(node);
+    node->leave_joint_due = ready->leave_joint_due;
     for (uint32_t i = 0; i < ready->message_count; i++)
         peer_net_send_raft(node->peers, &ready->messages[i]);
     if (ready->committed.first <= ready->committed.last) {
         ASSERT(ready->committed.first == node->apply_to_index + 1);
         node->apply_to_index = ready->committed.last;
     }
+    if (ready->repaired)
+        node_repair_on_repaired(node);
     on_reads(node, ready);
     for (uint32_t i = 0; i < ready->fetch_count; i++)
         node_fetch_begin(node, &ready->fetches[i]);
+    for (uint32_t i = 0; i < ready->snapshot_count; i++)
+        node_send_wanted(node, ready->snapshots[i].member);
     if (ready->deadline_ms == UINT64_MAX)
         io_timer_cancel(node->io, &node->raft_timer);
     else if (!io_timer_set(node->io, &node->raft_timer, ready->deadline_ms))
@@ -153,10 +169,12 @@ static void on_ready(struct node *node, const struct raft_ready *ready)
         on_status(node, ready->status);
 }
 
-/* A late message or timer must not act on parts that are closed already. */
-static bool is_over(const struct node *node)
+/* A late message or timer must not act on parts that are closed already, nor on those that a
+ * snapshot just replaces: then it is as if it was lost on its way. */
+static bool is_deaf(const struct node *node, const struct raft_event *event)
 {
-    return node->has_failed || node->closing_parts > 0;
+    return node->has_failed || node->closing_parts > 0 ||
+           (node_install_is_critical(node) && event->type != RAFT_EV_LINK);
 }
 
 static enum raft_err step(struct node *node, struct raft_event *event)
@@ -173,13 +191,13 @@ static enum raft_err step(struct node *node, struct raft_event *event)
 
 bool node_step(struct node *node, struct raft_event *event)
 {
-    return !is_over(node) && step(node, event) == RAFT_OK;
+    return !is_deaf(node, event) && step(node, event) == RAFT_OK;
 }
 
 bool node_step_message(struct node *node, const struct raft_msg *msg)
 {
     struct raft_event event = { .type = RAFT_EV_MESSAGE, .message = *msg };
-    return is_over(node) || step(node, &event) != RAFT_E_MESSAGE;
+    return is_deaf(node, &event) || step(node, &event) != RAFT_E_MESSAGE;
 }
 
 void node_on_start_timer(void *owner)

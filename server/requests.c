@@ -113,6 +113,25 @@ void requests_on_term_applied(struct requests *set, uint64_t term)
     }
 }
 
+void requests_on_skipped(struct requests *set, uint64_t term)
+{
+    /* Off the list first: what `done` sends goes to its end. */
+    struct list skipped;
+    list_init(&skipped);
+    while (!list_is_empty(&set->sent)) {
+        struct request *request = LIST_ENTRY(set->sent.next, struct request, link);
+        if (request->term > term)
+            break; /* sent in ascending terms */
+        list_remove(&request->link);
+        list_push_back(&skipped, &request->link);
+    }
+    while (!list_is_empty(&skipped)) {
+        struct request *request = LIST_ENTRY(skipped.next, struct request, link);
+        request->reply.error = set->leader_was_lost ? ETCD_E_TIMEOUT_LEADER : ETCD_E_TIMEOUT;
+        requests_finish(set, request);
+    }
+}
+
 void requests_cancel(struct requests *set, struct request *request)
 {
     if (request->state != REQUEST_IDLE)

@@ -69,6 +69,10 @@ void requests_finish(struct requests *set, struct request *request);
 /* An entry of this term was applied: whatever was sent in an earlier one is lost, and queued. */
 void requests_on_term_applied(struct requests *set, uint64_t term);
 
+/* Entries of terms up to this one were applied unseen: of what was sent in them nobody knows what
+ * became, so it ends as if its time was over. */
+void requests_on_skipped(struct requests *set, uint64_t term);
+
 /* Nobody waits any more; `done` will not run. What was sent may still be applied. */
 void requests_cancel(struct requests *set, struct request *request);
 

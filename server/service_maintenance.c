@@ -1,4 +1,5 @@
-/* etcdserverpb.Maintenance: Status, Hash and HashKV. Hashing walks every key, so it is a job. */
+/* etcdserverpb.Maintenance: Status, MoveLeader, Hash and HashKV. Hashing walks every key, so it is
+ * a job. */
 #include <stdlib.h>
 
 #include "base/assert.h"
@@ -38,6 +39,57 @@ void service_maintenance_status(void *owner, struct grpc_call *call, struct slic
     response.n_errors = error_count;
     response.storageversion = storage_version;
     service_reply(call, &response.base);
+}
+
+/* ---- leadership ---- */
+
+/* In its call's arena. */
+struct move_call {
+    struct node_transfer transfer;
+    struct services *services;
+    struct grpc_call *call;
+};
+
+static void move_done(struct node_transfer *transfer, enum etcd_error error)
+{
+    struct move_call *m = LIST_ENTRY(transfer, struct move_call, transfer);
+    if (error != ETCD_OK) {
+        service_refuse(m->call, error);
+        return;
+    }
+    Etcdserverpb__ResponseHeader header = ETCDSERVERPB__RESPONSE_HEADER__INIT;
+    service_fill_header(m->services, &header);
+    Etcdserverpb__MoveLeaderResponse response = ETCDSERVERPB__MOVE_LEADER_RESPONSE__INIT;
+    response.header = &header;
+    service_reply(m->call, &response.base);
+}
+
+static void move_on_gone(void *owner, struct grpc_call *call)
+{
+    struct move_call *m = owner;
+    ASSERT(m->call == call);
+    node_cancel_transfer(m->services->options.node, &m->transfer);
+}
+
+void service_maintenance_move_leader(void *owner, struct grpc_call *call, struct slice message)
+{
+    struct services *s = owner;
+    const Etcdserverpb__MoveLeaderRequest *r =
+        (const Etcdserverpb__MoveLeaderRequest *)service_unpack(
+            call, &etcdserverpb__move_leader_request__descriptor, message);
+    if (!r)
+        return;
+    struct move_call *m = arena_zalloc(grpc_call_arena(call), sizeof *m);
+    if (!m) {
+        service_refuse(call, ETCD_E_REQUEST_TOO_LARGE);
+        return;
+    }
+    m->services = s;
+    m->call = call;
+    m->transfer.to = r->targetid;
+    m->transfer.done = move_done;
+    grpc_call_on_gone(call, move_on_gone, m);
+    node_transfer(s->options.node, &m->transfer);
 }
 
 /* ---- hashes ---- */

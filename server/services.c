@@ -15,6 +15,8 @@ static const struct grpc_method methods[] = {
     { .path = "/etcdserverpb.KV/Txn", .on_message = service_kv_txn },
     { .path = "/etcdserverpb.Maintenance/Hash", .on_message = service_maintenance_hash },
     { .path = "/etcdserverpb.Maintenance/HashKV", .on_message = service_maintenance_hash_kv },
+    { .path = "/etcdserverpb.Maintenance/MoveLeader",
+      .on_message = service_maintenance_move_leader },
     { .path = "/etcdserverpb.Maintenance/Status", .on_message = service_maintenance_status },
     { .path = "/grpc.health.v1.Health/Check", .on_message = service_health_check },
 };

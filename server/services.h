@@ -68,6 +68,7 @@ void service_kv_range(void *owner, struct grpc_call *call, struct slice message)
 void service_maintenance_status(void *owner, struct grpc_call *call, struct slice message);
 void service_maintenance_hash(void *owner, struct grpc_call *call, struct slice message);
 void service_maintenance_hash_kv(void *owner, struct grpc_call *call, struct slice message);
+void service_maintenance_move_leader(void *owner, struct grpc_call *call, struct slice message);
 void service_cluster_member_list(void *owner, struct grpc_call *call, struct slice message);
 void service_health_check(void *owner, struct grpc_call *call, struct slice message);
 

@@ -1,6 +1,8 @@
 #include "storage/identity.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
 #include <stdlib.h>
 
 #include "base/assert.h"
@@ -46,6 +48,35 @@ static enum identity_err err_of(int64_t negative_errno)
 static uint64_t sum_of(const uint8_t *bytes, size_t size)
 {
     return checksum(slice_of(bytes + AT_MAGIC, size - AT_MAGIC), 0);
+}
+
+/* ---- the directory ---- */
+
+/* The name of a directory that was just made is durable when its parent is synced; without that a
+ * power cut leaves a blank member, whose journal and store were safe in vain (I7a). */
+static int sync_parent(struct io *io, const char *path)
+{
+    char *copy = strdup(path);
+    if (!copy)
+        return -ENOMEM;
+    int parent_fd = io->ops->dir_open(io, AT_FDCWD, dirname(copy), 0);
+    free(copy);
+    if (parent_fd == -EACCES)
+        return 0; /* not ours to read, so whoever owns it made the directory for us */
+    if (parent_fd < 0)
+        return parent_fd;
+    int err = io->ops->dir_sync(io, parent_fd);
+    io->ops->file_close(io, parent_fd);
+    return err;
+}
+
+int identity_dir_open(struct io *io, const char *path)
+{
+    int fd = io->ops->dir_open(io, AT_FDCWD, path, IO_OPEN_CREATE);
+    int err = fd < 0 ? fd : sync_parent(io, path);
+    if (fd >= 0 && err < 0)
+        io->ops->file_close(io, fd);
+    return err < 0 ? err : fd;
 }
 
 /* ---- lock ---- */

@@ -39,6 +39,11 @@ struct identity {
     size_t formation_bytes;
 };
 
+/* Opens the data directory, made when missing. The name stands in its parent, which nothing else
+ * syncs: it is durable when this returns, or a power cut could take the directory with all that it
+ * holds. A descriptor, or -errno. */
+int identity_dir_open(struct io *io, const char *path);
+
 /* Takes the lock file in the directory until ret_lock_fd is closed; IDENTITY_E_LOCKED when another
  * process has it. */
 enum identity_err identity_lock(struct io *io, int dir_fd, int *ret_lock_fd)

@@ -62,9 +62,8 @@ static bool identity_recovers(struct life *l)
 static bool dir_recovers(struct life *l, const char *path)
 {
     ASSERT(snprintf(l->path, sizeof l->path, "%s/data", path) < (int)sizeof l->path);
-    if (identity_dir_open(l->path, &l->dir_fd) == IDENTITY_OK)
-        return true;
-    return life_fails(l, "the data directory", strerror(errno));
+    l->dir_fd = identity_dir_open(&l->io.io, l->path);
+    return l->dir_fd >= 0 || life_fails(l, "the data directory", strerror(-l->dir_fd));
 }
 
 static bool recovery_matches(struct life *l, const struct journal_recovery *r)

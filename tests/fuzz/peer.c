@@ -35,19 +35,23 @@ static bool closed;
 
 /* ---- the owner of the links ---- */
 
-static const char *on_hello(void *owner, const struct peer_hello *hello, bool *ret_final)
+static const char *on_hello(void *owner, const struct peer_hello *hello,
+                            enum peer_unwelcome *ret_why)
 {
     (void)owner;
+    bool is_final = false;
     struct formation_effects effects;
-    return formation_on_hello(&formation, hello->member_id, hello->incarnation,
-                              hello->initial_cluster_hash, ret_final, &effects);
+    const char *refusal = formation_on_hello(&formation, hello->member_id, hello->incarnation,
+                                             hello->initial_cluster_hash, &is_final, &effects);
+    *ret_why = is_final ? PEER_UNWELCOME_DISK : PEER_UNWELCOME_NOW;
+    return refusal;
 }
 
-static void on_refused(void *owner, uint64_t member, struct slice why, bool is_final)
+static void on_refused(void *owner, uint64_t member, struct slice text, enum peer_unwelcome why)
 {
-    (void)owner, (void)why;
+    (void)owner, (void)text;
     struct formation_effects effects;
-    formation_on_refused(&formation, member, is_final, &effects);
+    formation_on_refused(&formation, member, why == PEER_UNWELCOME_DISK, &effects);
 }
 
 static void on_link(void *owner, uint64_t member, bool up)
@@ -101,6 +105,17 @@ static void on_complaint(void *owner, uint64_t member, const char *why)
     ASSERT(why[0] != '\0');
 }
 
+static void on_snapshot_chunk(void *owner, uint64_t member, const struct peer_snapshot_chunk *chunk)
+{
+    (void)owner, (void)member;
+    ASSERT(chunk->block);
+}
+
+static void on_snapshot_ack(void *owner, uint64_t member, const struct peer_snapshot_ack *ack)
+{
+    (void)owner, (void)member, (void)ack;
+}
+
 /* ---- life ---- */
 
 static struct peer_hello hello_of(uint64_t from, uint64_t to)
@@ -144,7 +159,8 @@ static void node_make(void)
         .io = &net.io,
         .self = hello_of(OWN, 0),
         .handlers = { NULL, on_hello, on_refused, on_link, on_process_dead, on_raft, on_formation,
-                      on_forward, on_forward_refused, on_complaint },
+                      on_forward, on_forward_refused, on_complaint, on_snapshot_chunk,
+                      on_snapshot_ack },
         .members_max = 4,
         .out_bytes_max = 1 << 20,
         .frame_bytes_max = FRAME_BYTES_MAX,
@@ -221,7 +237,7 @@ static int reconnect(int fd, uint8_t member)
     if (fd < 0 || member == 0)
         return fd;
     struct peer_hello hello = hello_of(2 + member % 2, OWN);
-    struct peer_out *out = peer_encode_hello(&hello, NULL, false);
+    struct peer_out *out = peer_encode_hello(&hello, NULL, PEER_UNWELCOME_NOW);
     ASSERT(out);
     feed(fd, slice_of(out->bytes, out->size));
     free(out);
@@ -351,7 +367,7 @@ static void seeds(fuzz_seed_fn *add, void *owner)
     struct peer_hello hello = hello_of(3, OWN);
     fuzz_put_u8(&writer, PIECE_RECONNECT);
     fuzz_put_u8(&writer, 0);
-    put_frame(peer_encode_hello(&hello, NULL, false));
+    put_frame(peer_encode_hello(&hello, NULL, PEER_UNWELCOME_NOW));
     put_frame(peer_encode_hello(&hello, "go away", true));
     seed_end(add, owner, "hellos");
     struct peer_out *out = peer_encode_ping();

@@ -107,6 +107,8 @@ static void body_make(struct fuzz_reader *r, const struct core *c, struct raft_m
         msg->read_index_result =
             (struct raft_msg_read_index_result){ flags & 0x7f, index_near(r, c), flags & 0x80 };
         return;
+    case RAFT_MSG_TIMEOUT_NOW:
+        return;
     }
 }
 
@@ -115,7 +117,7 @@ static void message(struct fuzz_reader *r, struct core *c)
     static const enum raft_msg_type types[] = {
         RAFT_MSG_VOTE,          RAFT_MSG_VOTE_RESULT,       RAFT_MSG_APPEND,
         RAFT_MSG_APPEND_RESULT, RAFT_MSG_HEARTBEAT,         RAFT_MSG_HEARTBEAT_RESULT,
-        RAFT_MSG_READ_INDEX,    RAFT_MSG_READ_INDEX_RESULT,
+        RAFT_MSG_READ_INDEX,    RAFT_MSG_READ_INDEX_RESULT, RAFT_MSG_TIMEOUT_NOW,
     };
     struct raft_entry entries[TERMS_BYTES_MAX];
     struct raft_msg msg = { .type = types[fuzz_u8(r) % (sizeof types / sizeof types[0])],

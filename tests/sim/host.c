@@ -220,6 +220,11 @@ static struct daemon_sizes sizes_small(void)
         .window_entries_max = 8192,
         .views_max = 16,
         .read_jobs_max = 8,
+        .learners_max = SIM_NODES_MAX,
+        .log_retain_factor = 1,
+        .log_retain_bytes_max = 4 << 20,
+        .snapshot_bytes_per_s = 16 << 20,
+        .snapshot_chunk_bytes = 16 << 10,
         .journal_segment_count_max = 8,
         .journal_segment_bytes = 256 << 10,
         .memtable_bytes_max = 256 << 10,
@@ -282,6 +287,7 @@ bool sim_host_may_end_so(const struct sim_host *h)
 {
     switch (h->exit_code) {
     case EXIT_CODE_OK:
+    case EXIT_CODE_REPAIR:
         return true;
     case EXIT_CODE_IO:
         return h->disk_faults.has_failed;
@@ -297,6 +303,7 @@ bool sim_host_may_end_so(const struct sim_host *h)
     case EXIT_CODE_LOCKED_DATA:
     case EXIT_CODE_KERNEL:
     case EXIT_CODE_VERSION:
+    case EXIT_CODE_REMOVED:
         break;
     }
     return false;

@@ -15,23 +15,27 @@ static void text_note(char to[PEER_RIG_TEXT_BYTES], struct slice text)
     to[text.size] = '\0';
 }
 
-static const char *on_hello(void *owner, const struct peer_hello *hello, bool *ret_final)
+static const char *on_hello(void *owner, const struct peer_hello *hello,
+                            enum peer_unwelcome *ret_why)
 {
     struct peer_rig_node *n = owner;
     cr_assert_eq(hello->to_member_id, n->id);
-    cr_assert_not(*ret_final);
+    cr_assert_eq(*ret_why, PEER_UNWELCOME_NOW);
     n->hellos++;
-    *ret_final = n->refuse_final;
+    n->hello_urls = hello->peer_url_count;
+    if (n->add_on_hello)
+        cr_assert_eq(peer_net_add(n->net, hello->member_id, &n->add_on_hello, 1), PEER_OK);
+    *ret_why = n->refuse_why;
     return n->refuse;
 }
 
-static void on_refused(void *owner, uint64_t member, struct slice why, bool is_final)
+static void on_refused(void *owner, uint64_t member, struct slice text, enum peer_unwelcome why)
 {
     struct peer_rig_node *n = owner;
     cr_assert_neq(member, n->id);
     n->refusals++;
-    n->refused_final = is_final;
-    text_note(n->refused_why, why);
+    n->refused_as = why;
+    text_note(n->refused_why, text);
 }
 
 static void on_link(void *owner, uint64_t member, bool up)
@@ -121,6 +125,23 @@ static void on_forward_refused(void *owner, uint64_t member,
     n->forward_why = refused->why;
 }
 
+static void on_snapshot_chunk(void *owner, uint64_t member, const struct peer_snapshot_chunk *chunk)
+{
+    struct peer_rig_node *n = owner;
+    cr_assert_neq(member, n->id);
+    n->chunks++;
+    n->chunk_bytes += chunk->bytes.size;
+    n->chunk = *chunk;
+}
+
+static void on_snapshot_ack(void *owner, uint64_t member, const struct peer_snapshot_ack *ack)
+{
+    struct peer_rig_node *n = owner;
+    cr_assert_neq(member, n->id);
+    n->acks++;
+    n->ack = *ack;
+}
+
 /* ---- the loop ---- */
 
 static void on_turn_end(void *owner)
@@ -175,7 +196,8 @@ void peer_rig_open(struct peer_rig *rig)
                       .initial_cluster_hash = slice_of_text("12345678"),
                       .server_version = slice_of_text("0.1.0") },
             .handlers = { n, on_hello, on_refused, on_link, on_process_dead, on_raft, on_formation,
-                          on_forward, on_forward_refused, on_complaint },
+                          on_forward, on_forward_refused, on_complaint, on_snapshot_chunk,
+                          on_snapshot_ack },
             .members_max = 4,
             .out_bytes_max = 1 << 20,
             .frame_bytes_max = 1 << 20,

@@ -20,14 +20,14 @@ struct peer_rig_node {
     struct io_addr addr;  /* where it listens; kept over a restart */
     struct peer_options options;
     const char *refuse; /* what on_hello answers */
-    bool refuse_final;
+    enum peer_unwelcome refuse_why;
 
     uint32_t hellos;
     uint32_t links_up;
     uint32_t links_down;
     uint32_t deaths;
     uint32_t refusals;
-    bool refused_final;
+    enum peer_unwelcome refused_as;
     char refused_why[PEER_RIG_TEXT_BYTES];
     uint32_t complaints;
     uint64_t complaint_member; /* of the last */
@@ -46,9 +46,16 @@ struct peer_rig_node {
     uint32_t formations;
     char formation[PEER_RIG_TEXT_BYTES];
     size_t formation_bytes;
-    bool remove_in_handler; /* on_raft removes the sender */
-    bool close_in_handler;  /* on_raft closes the net */
-    bool refuse_messages;   /* on_raft and on_formation find them impossible */
+    uint32_t chunks;
+    uint64_t chunk_bytes;
+    struct peer_snapshot_chunk chunk; /* the last; its bytes are dead */
+    uint32_t acks;
+    struct peer_snapshot_ack ack;
+    uint32_t hello_urls;      /* of the last Hello */
+    const char *add_on_hello; /* not NULL: adds the sender, to be dialled there */
+    bool remove_in_handler;   /* on_raft removes the sender */
+    bool close_in_handler;    /* on_raft closes the net */
+    bool refuse_messages;     /* on_raft and on_formation find them impossible */
 };
 
 struct peer_rig {

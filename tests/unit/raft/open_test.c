@@ -297,3 +297,25 @@ Test(raft_open, errors_have_texts)
         cr_assert_str_neq(raft_strerror((enum raft_err)err), "unknown error");
     cr_assert_str_eq(raft_strerror((enum raft_err)99), "unknown error");
 }
+
+/* A member that was added begins with nothing, and learns from the log who the others are. */
+Test(raft_open, a_member_that_joins_knows_nobody)
+{
+    struct rig rig = rig_defaults();
+    rig.start.config.member_count = 0;
+    rig_open(&rig, "");
+    rig_tick(&rig, 10000);
+    cr_assert_eq(rig.ready.status.role, RAFT_FOLLOWER);
+    cr_assert_eq(rig.ready.message_count, 0, "it does not campaign");
+    struct raft_msg heartbeat = { .type = RAFT_MSG_HEARTBEAT, .term = 4 };
+    cr_assert_eq(rig_receive(&rig, heartbeat), RAFT_OK);
+    rig_tick(&rig, 1);
+    cr_assert_eq(raft_status(rig.raft).leader, 2, "a stranger may lead it");
+    rig_durable(&rig);
+    cr_assert_eq(rig_append(&rig, 4, (struct raft_pos){ 0 }, "44", 0, 10), RAFT_OK);
+    rig_durable(&rig);
+    const struct raft_msg *answer = rig_message(&rig, RAFT_MSG_APPEND_RESULT, 2);
+    cr_assert_not_null(answer);
+    cr_assert_eq(answer->append_result.match, 2);
+    rig_close(&rig);
+}

@@ -63,7 +63,7 @@ static void raw_up(struct peer_rig_raw *raw)
 {
     peer_rig_raw_open(raw, b);
     struct peer_hello hello = stranger_hello();
-    send_out(raw, peer_encode_hello(&hello, NULL, false));
+    send_out(raw, peer_encode_hello(&hello, NULL, PEER_UNWELCOME_NOW));
     peer_rig_raw_wait_bytes(raw, PEER_FRAME_HEADER_BYTES + 1);
 }
 
@@ -105,7 +105,7 @@ Test(peer_bytes, every_flipped_byte_of_a_hello, .init = pair_up, .fini = pair_do
 {
     stranger_known();
     struct peer_hello hello = stranger_hello();
-    struct peer_out *out = peer_encode_hello(&hello, NULL, false);
+    struct peer_out *out = peer_encode_hello(&hello, NULL, PEER_UNWELCOME_NOW);
     for (size_t at = 0; at < out->size; at++) {
         struct peer_rig_raw raw;
         uint64_t before = bad();
@@ -130,7 +130,7 @@ Test(peer_bytes, a_truncated_hello_waits_for_its_time_out)
     b->options.handshake_timeout_ms = 20;
     peer_rig_node_open(b, 2);
     struct peer_hello hello = stranger_hello();
-    struct peer_out *out = peer_encode_hello(&hello, NULL, false);
+    struct peer_out *out = peer_encode_hello(&hello, NULL, PEER_UNWELCOME_NOW);
     struct peer_rig_raw raw;
     peer_rig_raw_open(&raw, b);
     peer_rig_raw_send(&raw, slice_of(out->bytes, out->size - 1));
@@ -179,7 +179,7 @@ Test(peer_bytes, a_hello_split_into_bytes_is_one, .init = pair_up, .fini = pair_
 {
     stranger_known();
     struct peer_hello hello = stranger_hello();
-    struct peer_out *out = peer_encode_hello(&hello, NULL, false);
+    struct peer_out *out = peer_encode_hello(&hello, NULL, PEER_UNWELCOME_NOW);
     struct peer_rig_raw raw;
     peer_rig_raw_open(&raw, b);
     for (size_t i = 0; i < out->size; i++)
@@ -232,7 +232,7 @@ Test(peer_bytes, a_second_hello, .init = pair_up, .fini = pair_done)
     raw_up(&raw);
     uint64_t before = bad();
     struct peer_hello hello = stranger_hello();
-    send_out(&raw, peer_encode_hello(&hello, NULL, false));
+    send_out(&raw, peer_encode_hello(&hello, NULL, PEER_UNWELCOME_NOW));
     expect_bad(&raw, before, "second hello");
 }
 
@@ -268,7 +268,7 @@ Test(peer_bytes, the_newest_connection_is_the_member, .init = pair_up, .fini = p
     peer_rig_raw_open(&restarted, b);
     struct peer_hello hello = stranger_hello();
     memset(hello.process, 0x77, sizeof hello.process);
-    send_out(&restarted, peer_encode_hello(&hello, NULL, false));
+    send_out(&restarted, peer_encode_hello(&hello, NULL, PEER_UNWELCOME_NOW));
     peer_rig_run(&rig, b_has_a_death);
     peer_rig_raw_wait_end(&second);
     cr_assert_eq(bad(), 0);

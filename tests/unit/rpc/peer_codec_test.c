@@ -349,6 +349,8 @@ static struct peer_hello hello_sample(void)
         .initial_cluster_hash = slice_of_text("hashhash"),
         .feature_level_max = 4,
         .server_version = slice_of_text("0.1.0"),
+        .peer_url_count = 2,
+        .peer_urls = { "http://a:1", "http://b:1" },
     };
     memset(hello.incarnation, 5, sizeof hello.incarnation);
     memset(hello.process, 6, sizeof hello.process);
@@ -358,7 +360,7 @@ static struct peer_hello hello_sample(void)
 Test(peer_codec, hello_comes_back)
 {
     struct peer_hello hello = hello_sample();
-    struct peer_out *out = peer_encode_hello(&hello, "no", true);
+    struct peer_out *out = peer_encode_hello(&hello, "no", PEER_UNWELCOME_DISK);
     struct received r = receive(out);
     cr_assert_eq(r.message->message_case, HOLDFASTPB__PEER_MESSAGE__MESSAGE_HELLO);
     struct peer_hello back;
@@ -373,6 +375,19 @@ Test(peer_codec, hello_comes_back)
     cr_assert_arr_eq(back.process, hello.process, PEER_INCARNATION_BYTES);
     cr_assert_str_eq(r.message->hello->refusal, "no");
     cr_assert(r.message->hello->refusal_is_final);
+    cr_assert_not(r.message->hello->refusal_is_removal);
+    cr_assert_eq(back.peer_url_count, 2);
+    cr_assert_str_eq(back.peer_urls[1], "http://b:1");
+    char *good_url = r.message->hello->peer_urls[0];
+    char long_url[PEER_URL_BYTES_MAX + 2];
+    memset(long_url, 'u', sizeof long_url - 1);
+    long_url[sizeof long_url - 1] = '\0';
+    r.message->hello->peer_urls[0] = long_url;
+    cr_assert_not(peer_decode_hello(r.message->hello, &back), "a long URL");
+    r.message->hello->peer_urls[0] = good_url;
+    r.message->hello->n_peer_urls = PEER_URLS_MAX + 1;
+    cr_assert_not(peer_decode_hello(r.message->hello, &back), "many URLs");
+    r.message->hello->n_peer_urls = 2;
     r.message->hello->incarnation.len--;
     cr_assert_not(peer_decode_hello(r.message->hello, &back), "a short incarnation");
     received_done(&r);
@@ -385,7 +400,7 @@ Test(peer_codec, a_long_refusal_is_cut)
     memset(long_text, 'x', sizeof long_text - 1);
     long_text[sizeof long_text - 1] = '\0';
     struct peer_hello hello = hello_sample();
-    struct peer_out *out = peer_encode_hello(&hello, long_text, false);
+    struct peer_out *out = peer_encode_hello(&hello, long_text, PEER_UNWELCOME_NOW);
     struct received r = receive(out);
     cr_assert_eq(strlen(r.message->hello->refusal), PEER_REFUSAL_BYTES_MAX);
     received_done(&r);
@@ -428,6 +443,77 @@ Test(peer_codec, refused_forwards_come_back)
     }
 }
 
+static struct peer_snapshot_chunk chunk_sample(void)
+{
+    return (struct peer_snapshot_chunk){
+        .snapshot_id = 0xfffffffffffffff1u,
+        .term = 9,
+        .seq = 4,
+        .pos = { 8, 1000 },
+        .last = true,
+        .bytes = slice_of_text("rows"),
+    };
+}
+
+Test(peer_codec, golden_snapshot_chunk)
+{
+    static const uint8_t golden[] = { 0x32, 22,   0x09, 0xf1, 0xff, 0xff, 0xff, 0xff,
+                                      0xff, 0xff, 0xff, 0x10, 9,    0x18, 4,    0x22,
+                                      5,    0x08, 8,    0x10, 0xe8, 0x07, 0x28, 1 };
+    struct peer_snapshot_chunk chunk = chunk_sample();
+    struct peer_out *out = peer_encode_snapshot_chunk(&chunk, FRAME_MAX);
+    cr_assert(out->is_bulk);
+    struct peer_frame frame;
+    cr_assert_eq(peer_frame_decode(out->bytes, FRAME_MAX, &frame), PEER_FRAME_OK);
+    cr_assert_eq(frame.head_bytes, sizeof golden);
+    cr_assert_arr_eq(out->bytes + PEER_FRAME_HEADER_BYTES, golden, sizeof golden);
+    free(out);
+}
+
+Test(peer_codec, snapshot_chunks_come_back)
+{
+    struct peer_snapshot_chunk chunk = chunk_sample();
+    struct peer_out *out = peer_encode_snapshot_chunk(&chunk, FRAME_MAX);
+    struct received r = receive(out);
+    Holdfastpb__SnapshotChunk *pb = r.message->snapshot_chunk;
+    struct peer_snapshot_chunk back;
+    cr_assert(peer_decode_snapshot_chunk(pb, NULL, r.attachment, &back));
+    cr_assert_eq(back.snapshot_id, chunk.snapshot_id);
+    cr_assert_eq(back.term, 9);
+    cr_assert_eq(back.seq, 4);
+    cr_assert_eq(back.pos.term, 8);
+    cr_assert_eq(back.pos.index, 1000);
+    cr_assert(back.last);
+    cr_assert(slice_equal(back.bytes, chunk.bytes));
+    pb->pos->term = 10;
+    cr_assert_not(peer_decode_snapshot_chunk(pb, NULL, r.attachment, &back), "from the future");
+    pb->pos->term = 0;
+    cr_assert_not(peer_decode_snapshot_chunk(pb, NULL, r.attachment, &back), "of no term");
+    pb->pos = NULL;
+    cr_assert_not(peer_decode_snapshot_chunk(pb, NULL, r.attachment, &back), "without position");
+    received_done(&r);
+    free(out);
+    cr_assert_null(peer_encode_snapshot_chunk(&chunk, 40), "over the cap");
+}
+
+Test(peer_codec, snapshot_acks_come_back)
+{
+    for (int status = PEER_SNAPSHOT_OK; status <= PEER_SNAPSHOT_INSTALLED; status++) {
+        struct peer_snapshot_ack ack = { 7, 5, (enum peer_snapshot_status)status };
+        struct peer_out *out = peer_encode_snapshot_ack(&ack);
+        struct received r = receive(out);
+        struct peer_snapshot_ack back;
+        cr_assert(peer_decode_snapshot_ack(r.message->snapshot_ack, &back));
+        cr_assert_eq(back.snapshot_id, 7);
+        cr_assert_eq(back.next_seq, 5);
+        cr_assert_eq(back.status, ack.status);
+        r.message->snapshot_ack->status = 0;
+        cr_assert_not(peer_decode_snapshot_ack(r.message->snapshot_ack, &back));
+        received_done(&r);
+        free(out);
+    }
+}
+
 Test(peer_codec, a_formation_is_checked_before_it_leaves)
 {
     cr_assert_null(peer_encode_formation(slice_of_text("\xff\xff")));
@@ -450,6 +536,8 @@ static bool decode_all(struct slice head, struct slice attachment, struct arena 
     struct peer_hello hello;
     struct peer_forward forward;
     struct peer_forward_refused refused;
+    struct peer_snapshot_chunk chunk;
+    struct peer_snapshot_ack ack;
     switch (m->message_case) {
     case HOLDFASTPB__PEER_MESSAGE__MESSAGE_RAFT:
         return peer_decode_raft(m->raft, NULL, attachment, a, &msg);
@@ -459,6 +547,10 @@ static bool decode_all(struct slice head, struct slice attachment, struct arena 
         return peer_decode_forward(m->forward, attachment, &forward);
     case HOLDFASTPB__PEER_MESSAGE__MESSAGE_FORWARD_REFUSED:
         return peer_decode_forward_refused(m->forward_refused, &refused);
+    case HOLDFASTPB__PEER_MESSAGE__MESSAGE_SNAPSHOT_CHUNK:
+        return peer_decode_snapshot_chunk(m->snapshot_chunk, NULL, attachment, &chunk);
+    case HOLDFASTPB__PEER_MESSAGE__MESSAGE_SNAPSHOT_ACK:
+        return peer_decode_snapshot_ack(m->snapshot_ack, &ack);
     case HOLDFASTPB__PEER_MESSAGE__MESSAGE_FORMATION:
     case HOLDFASTPB__PEER_MESSAGE__MESSAGE__NOT_SET:
     case _HOLDFASTPB__PEER_MESSAGE__MESSAGE__CASE_IS_INT_SIZE:
@@ -517,9 +609,13 @@ Test(peer_codec, no_bytes_can_hurt_the_decoders)
     struct raft_msg msg = append_of(&entries, (struct raft_pos){ 2, 10 });
     torture(peer_encode_raft(&msg, FRAME_MAX), &prng);
     struct peer_hello hello = hello_sample();
-    torture(peer_encode_hello(&hello, "go away", false), &prng);
+    torture(peer_encode_hello(&hello, "go away", PEER_UNWELCOME_NOW), &prng);
     struct peer_forward forward = { 1, 3, 2, slice_of_text("root"), slice_of_text("put a b") };
     torture(peer_encode_forward(&forward, FRAME_MAX), &prng);
+    struct peer_snapshot_chunk chunk = chunk_sample();
+    torture(peer_encode_snapshot_chunk(&chunk, FRAME_MAX), &prng);
+    torture(peer_encode_snapshot_ack(&(struct peer_snapshot_ack){ 7, 3, PEER_SNAPSHOT_BUSY }),
+            &prng);
     torture(peer_encode_forward_refused(&(struct peer_forward_refused){ 7, 3, PEER_REFUSED_BUSY }),
             &prng);
     block_unref(entries.block);

@@ -192,11 +192,11 @@ Test(peer_link, a_refusal_reaches_the_dialler)
     peer_rig_node_open(a, 1);
     peer_rig_node_open(b, 2);
     b->refuse = "not you";
-    b->refuse_final = true;
+    b->refuse_why = PEER_UNWELCOME_DISK;
     peer_rig_add(a, b);
     peer_rig_run(&rig, a_is_refused);
     cr_assert_str_eq(a->refused_why, "not you");
-    cr_assert(a->refused_final);
+    cr_assert_eq(a->refused_as, PEER_UNWELCOME_DISK);
     cr_assert_eq(a->links_up, 0);
     cr_assert_eq(a->hellos, 0);
     cr_assert_geq(peer_net_counters(b->net)->hellos_refused, 1);
@@ -215,7 +215,7 @@ Test(peer_link, a_refusal_reaches_the_acceptor)
     peer_rig_add(b, a);
     peer_rig_run(&rig, b_is_refused);
     cr_assert_str_eq(b->refused_why, "not your disk");
-    cr_assert_not(b->refused_final);
+    cr_assert_eq(b->refused_as, PEER_UNWELCOME_NOW);
     cr_assert_eq(a->links_up, 0);
     peer_rig_close(&rig);
 }
@@ -474,4 +474,128 @@ Test(peer_link, options_out_of_bounds_are_refused)
     cr_assert_null(net);
     cr_assert_gt(peer_memory_bytes(&a->options), 4 * a->options.out_bytes_max);
     peer_rig_close(&rig);
+}
+
+/* ---- members that are not known yet ---- */
+
+static bool b_meets_a(struct peer_rig *r)
+{
+    (void)r;
+    return b->links_up > 0 && a->links_up > 0;
+}
+
+Test(peer_link, the_hello_handler_may_add_a_member)
+{
+    peer_rig_open(&rig);
+    static const char *const urls[] = { "http://somewhere:1", "http://else:1" };
+    a->options.self.peer_urls[0] = urls[0];
+    a->options.self.peer_urls[1] = urls[1];
+    a->options.self.peer_url_count = 2;
+    peer_rig_node_open(a, 1);
+    peer_rig_node_open(b, 2);
+    char url[ADDR_TEXT_BYTES_MAX + 8];
+    char addr[ADDR_TEXT_BYTES_MAX];
+    snprintf(url, sizeof url, "http://%s", addr_format(&a->addr, addr));
+    b->add_on_hello = url;
+    peer_rig_add(a, b);
+    peer_rig_run(&rig, b_meets_a);
+    cr_assert_eq(b->hello_urls, 2);
+    peer_net_set_own_urls(a->net, urls, 1);
+    b->links_up = 0;
+    a->links_up = 0;
+    peer_net_remove(a->net, b->id);
+    peer_rig_add(a, b);
+    peer_rig_run(&rig, b_meets_a);
+    cr_assert_eq(b->hello_urls, 1);
+    peer_rig_close(&rig);
+}
+
+Test(peer_link, a_removal_is_told_as_such)
+{
+    peer_rig_open(&rig);
+    peer_rig_node_open(a, 1);
+    peer_rig_node_open(b, 2);
+    b->refuse = "removed";
+    b->refuse_why = PEER_UNWELCOME_REMOVED;
+    peer_rig_add(a, b);
+    peer_rig_run(&rig, a_is_refused);
+    cr_assert_eq(a->refused_as, PEER_UNWELCOME_REMOVED);
+    peer_rig_close(&rig);
+}
+
+Test(peer_link, a_refusal_from_somebody_else_is_never_final)
+{
+    peer_rig_open(&rig);
+    b->options.self.cluster_id = 8; /* what runs at b's URL belongs to another cluster */
+    peer_rig_node_open(a, 1);
+    peer_rig_node_open(b, 2);
+    b->refuse_why = PEER_UNWELCOME_REMOVED;
+    peer_rig_add(a, b);
+    peer_rig_run(&rig, a_is_refused);
+    cr_assert_eq(a->refused_as, PEER_UNWELCOME_NOW);
+    peer_rig_close(&rig);
+}
+
+/* ---- snapshots ---- */
+
+static uint8_t rows[64 << 10];
+
+static struct peer_snapshot_chunk chunk_of(uint64_t seq)
+{
+    return (struct peer_snapshot_chunk){ .snapshot_id = 5,
+                                         .term = 3,
+                                         .seq = seq,
+                                         .pos = { 2, 10 },
+                                         .bytes = slice_of(rows, sizeof rows) };
+}
+
+static bool b_has_chunks(struct peer_rig *r)
+{
+    (void)r;
+    return b->chunks >= wanted;
+}
+
+static bool a_has_an_ack(struct peer_rig *r)
+{
+    (void)r;
+    return a->acks > 0;
+}
+
+Test(peer_link, chunks_wait_behind_all_else, .init = pair_up, .fini = rig_done)
+{
+    for (wanted = 0; wanted < 100; wanted++) {
+        struct peer_snapshot_chunk chunk = chunk_of(wanted);
+        cr_assert(peer_net_send_snapshot_chunk(a->net, b->id, &chunk));
+    }
+    struct raft_msg msg = { .type = RAFT_MSG_HEARTBEAT, .to = b->id };
+    peer_net_send_raft(a->net, &msg);
+    wanted = 1;
+    peer_rig_run(&rig, b_has_messages);
+    cr_assert_eq(b->chunks, 0, "the heartbeat overtook all of them");
+    wanted = 100;
+    peer_rig_run(&rig, b_has_chunks);
+    cr_assert_eq(b->chunk_bytes, 100 * sizeof rows);
+    cr_assert_eq(b->chunk.seq, 99);
+    struct peer_snapshot_ack ack = { 5, 100, PEER_SNAPSHOT_OK };
+    peer_net_send_snapshot_ack(b->net, a->id, &ack);
+    peer_rig_run(&rig, a_has_an_ack);
+    cr_assert_eq(a->ack.next_seq, 100);
+}
+
+Test(peer_link, chunks_have_a_cap_of_their_own, .init = pair_up, .fini = rig_done)
+{
+    struct peer_snapshot_chunk chunk = chunk_of(0);
+    uint32_t taken = 0;
+    while (peer_net_send_snapshot_chunk(a->net, b->id, &chunk))
+        taken++;
+    cr_assert_leq(taken, PEER_BULK_BYTES_MAX / sizeof rows);
+    cr_assert_geq(taken, PEER_BULK_BYTES_MAX / sizeof rows - 2);
+    cr_assert_eq(peer_net_counters(a->net)->frames_dropped, 0);
+    struct raft_msg msg = { .type = RAFT_MSG_HEARTBEAT, .to = b->id };
+    peer_net_send_raft(a->net, &msg);
+    wanted = taken;
+    peer_rig_run(&rig, b_has_chunks);
+    cr_assert_eq(b->raft_count, 1);
+    peer_net_remove(a->net, b->id);
+    cr_assert_not(peer_net_send_snapshot_chunk(a->net, b->id, &chunk), "no link");
 }

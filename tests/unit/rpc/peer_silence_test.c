@@ -63,7 +63,7 @@ Test(peer_silence, an_accepted_connection_without_a_byte, .init = fast_open, .fi
     peer_rig_raw_open(&raw, b);
     struct peer_hello hello = a->options.self;
     hello.to_member_id = b->id;
-    struct peer_out *out = peer_encode_hello(&hello, NULL, false);
+    struct peer_out *out = peer_encode_hello(&hello, NULL, PEER_UNWELCOME_NOW);
     peer_rig_raw_send(&raw, slice_of(out->bytes, out->size));
     free(out);
     peer_rig_run(&rig, b_noticed);
@@ -139,7 +139,7 @@ Test(peer_silence, a_dialled_connection_without_an_answer, .init = fast_open, .f
     struct io *io = rig.io;
     struct peer_hello hello = b->options.self;
     hello.to_member_id = a->id;
-    mute = (struct mute){ .fd = -1, .hello = peer_encode_hello(&hello, NULL, false) };
+    mute = (struct mute){ .fd = -1, .hello = peer_encode_hello(&hello, NULL, PEER_UNWELCOME_NOW) };
     mute.listen_fd = io->ops->listen(io, &b->addr, &b->addr);
     cr_assert_geq(mute.listen_fd, 0);
     mute.accepting = true;

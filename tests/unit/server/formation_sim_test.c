@@ -1,5 +1,6 @@
 /* Formation under crashes, wipes, lost connections and messages that arrive long after their
- * sender is gone, in any order between connections. What the links guarantee (formation.h, "needs
+ * sender is gone, in any order between connections; and members that the log adds, whose disks it
+ * records first come, first served. What the links guarantee (formation.h, "needs
  * of the caller") is modelled as rpc/peer.h does it; all else is left to the seed. */
 #include <criterion/criterion.h>
 #include <stdio.h>
@@ -51,6 +52,9 @@ struct node {
     bool alive;
     bool fatal; /* the process ended itself; another start comes only in chaos */
     uint64_t process;
+    uint32_t applied; /* of the log */
+    bool met[MEMBERS_MAX];
+    uint8_t met_incarnations[MEMBERS_MAX][MEMBERSHIP_INCARNATION_BYTES];
     struct formation formation;
     bool saving;
     bool saving_formed;
@@ -68,7 +72,15 @@ struct world {
     struct prng prng;
     uint64_t next;
     uint32_t count;
+    uint32_t joiners; /* the last ones of them: added by the log */
     struct membership initial;
+    struct membership nobody;
+    /* The log, all of it committed: entry k records a disk for a joiner. */
+    uint32_t log_count;
+    struct {
+        uint32_t joiner;
+        uint8_t incarnation[MEMBERSHIP_INCARNATION_BYTES];
+    } log[MEMBERS_MAX];
     struct node nodes[MEMBERS_MAX];
     struct conn conns[CONNS_MAX];
 };
@@ -165,14 +177,70 @@ static void effects_run(struct world *w, uint32_t i, const struct formation_effe
     }
 }
 
+/* What a node that has formed applies: the members, and the disks that the log has given so far. */
+static void step_apply(struct world *w, uint32_t i)
+{
+    struct node *n = &w->nodes[i];
+    if (!n->alive || !n->formed || n->applied == w->log_count)
+        return;
+    n->applied++;
+    struct membership m;
+    membership_init(&m);
+    for (uint32_t k = 0; k < w->count; k++) {
+        struct membership_member member = { .id = k + 1, .name = "n", .roles = RAFT_VOTER };
+        for (uint32_t e = 0; e < n->applied; e++) {
+            if (w->log[e].joiner != k)
+                continue;
+            member.has_incarnation = true;
+            memcpy(member.incarnation, w->log[e].incarnation, sizeof member.incarnation);
+        }
+        /* Initial ones are in the membership with what this one has formed with. */
+        const struct formation_record *r = &n->formation.durable;
+        for (uint32_t d = 0; d < r->count && k < w->count - w->joiners; d++) {
+            if (r->disks[d].member != k + 1)
+                continue;
+            member.has_incarnation = true;
+            memcpy(member.incarnation, r->disks[d].incarnation, sizeof member.incarnation);
+        }
+        cr_assert_eq(membership_put(&m, &member), MEMBERSHIP_OK);
+    }
+    struct formation_effects e;
+    formation_on_members(&n->formation, &m, n->applied, &e);
+    membership_done(&m);
+    effects_run(w, i, &e);
+}
+
+/* Node i proposes the disk of a joiner that it has met, perhaps long ago: the first one counts. */
+static void step_propose(struct world *w, uint32_t i, uint32_t joiner)
+{
+    struct node *n = &w->nodes[i];
+    if (joiner < w->count - w->joiners || !n->alive || !n->formed || !n->met[joiner])
+        return;
+    for (uint32_t e = 0; e < w->log_count; e++) {
+        if (w->log[e].joiner == joiner)
+            return;
+    }
+    w->log[w->log_count].joiner = joiner;
+    memcpy(w->log[w->log_count].incarnation, n->met_incarnations[joiner],
+           MEMBERSHIP_INCARNATION_BYTES);
+    w->log_count++;
+}
+
 static void node_start(struct world *w, uint32_t i)
 {
     struct node *n = &w->nodes[i];
+    n->applied = (uint32_t)below(w, n->applied + 1); /* what was not flushed is replayed */
+    memset(n->met, 0, sizeof n->met);
     n->alive = true;
     n->fatal = false;
     n->process = ++w->next;
-    struct formation_options options = { i + 1, n->incarnation, &w->initial,
-                                         slice_of(n->saved, n->saved_size) };
+    struct formation_options options = {
+        .own_id = i + 1,
+        .incarnation = n->incarnation,
+        .initial = i < w->count - w->joiners ? &w->initial : &w->nobody,
+        .joins = i >= w->count - w->joiners,
+        .saved = slice_of(n->saved, n->saved_size),
+    };
     struct formation_effects e;
     cr_assert_eq(formation_open(&n->formation, &options, &e), FORMATION_OK);
     effects_run(w, i, &e);
@@ -182,6 +250,7 @@ static void node_wipe(struct world *w, uint32_t i)
 {
     struct node *n = &w->nodes[i];
     n->formed = false;
+    n->applied = 0;
     n->saved_size = 0;
     put_le64(n->incarnation, ++w->next);
 }
@@ -276,6 +345,8 @@ static void deliver_to_acceptor(struct world *w, struct conn *c)
         answer.is_final = is_final;
     } else {
         c->accepted = true;
+        n->met[c->dialler] = true;
+        memcpy(n->met_incarnations[c->dialler], item.incarnation, sizeof item.incarnation);
         links_renew(w, c->acceptor, c->dialler, c->dialler_process, c);
     }
     item_push(&c->to_dialler, &answer);
@@ -341,7 +412,7 @@ static void step_deliver(struct world *w)
         conn_close(c); /* the acceptor reads the end of the stream */
 }
 
-static void step_chaos(struct world *w, bool wipes)
+static void step_chaos(struct world *w, uint32_t wiped_from)
 {
     uint32_t i = (uint32_t)below(w, w->count);
     struct node *n = &w->nodes[i];
@@ -359,7 +430,7 @@ static void step_chaos(struct world *w, bool wipes)
         break;
     case 3:
     case 4:
-        if (!n->alive && wipes)
+        if (!n->alive && i >= wiped_from)
             node_wipe(w, i);
         break;
     default:
@@ -372,9 +443,13 @@ static void step_chaos(struct world *w, bool wipes)
 static void step_quiet(struct world *w)
 {
     uint32_t i = (uint32_t)below(w, w->count);
-    switch (below(w, 4)) {
+    switch (below(w, 5)) {
     case 0:
         step_saved(w, i);
+        break;
+    case 4:
+        step_apply(w, i);
+        step_propose(w, (uint32_t)below(w, w->count), (uint32_t)below(w, w->count));
         break;
     case 1:
         step_dial(w, i, (uint32_t)below(w, w->count));
@@ -385,7 +460,8 @@ static void step_quiet(struct world *w)
     }
 }
 
-/* No two living disks have formed with different sets. */
+/* No two living disks have formed with different sets; a joiner that has formed is the disk that
+ * the log names. */
 static void check_safety(const struct world *w)
 {
     const struct node *first = NULL;
@@ -393,11 +469,16 @@ static void check_safety(const struct world *w)
         const struct node *n = &w->nodes[i];
         if (!n->formed)
             continue;
-        if (first)
+        if (first && w->joiners == 0)
             cr_assert(slice_equal(slice_of(first->saved, first->saved_size),
                                   slice_of(n->saved, n->saved_size)),
                       "seed %lu: two sets", w->seed);
         first = n;
+        bool is_logged = i < w->count - w->joiners;
+        for (uint32_t e = 0; e < w->log_count && !is_logged; e++)
+            is_logged = w->log[e].joiner == i &&
+                        memcmp(w->log[e].incarnation, n->incarnation, sizeof n->incarnation) == 0;
+        cr_assert(is_logged, "seed %lu: a disk that the log does not name votes", w->seed);
         /* A voter is the very disk that the set names. */
         bool named = memmem(n->saved, n->saved_size, n->incarnation, sizeof n->incarnation);
         cr_assert(named, "seed %lu: a wiped disk votes", w->seed);
@@ -415,22 +496,28 @@ static bool is_finished(const struct world *w)
     return formed;
 }
 
-static void run(uint64_t seed, uint32_t count, bool wipes, struct coverage *cover)
+static void run(uint64_t seed, uint32_t count, uint32_t joiners, bool wipes, struct coverage *cover)
 {
     struct world *w = calloc(1, sizeof *w);
     w->seed = seed;
     w->prng = prng_seeded(seed);
     w->count = count;
+    w->joiners = joiners;
     membership_init(&w->initial);
+    membership_init(&w->nobody);
     for (uint32_t i = 0; i < count; i++) {
         struct membership_member m = { .id = i + 1, .name = "n", .roles = RAFT_VOTER };
-        cr_assert_eq(membership_put(&w->initial, &m), MEMBERSHIP_OK);
+        if (i < count - joiners)
+            cr_assert_eq(membership_put(&w->initial, &m), MEMBERSHIP_OK);
         node_wipe(w, i);
     }
+    uint32_t wiped_from = joiners > 0 ? count - joiners : 0;
+    if (!wipes)
+        wiped_from = count;
     uint64_t chaos_one_in = 4 + below(w, 200);
     for (int step = 0; step < CHAOS_STEPS; step++) {
         if (step % 4 == 0 && below(w, chaos_one_in) < 4)
-            step_chaos(w, wipes);
+            step_chaos(w, wiped_from);
         else
             step_quiet(w);
         check_safety(w);
@@ -458,7 +545,7 @@ Test(formation_sim, one_set_whatever_happens)
 {
     struct coverage cover = { 0 };
     for (uint64_t seed = 1; seed <= RUNS; seed++)
-        run(seed, 2 + (uint32_t)(seed % 4), true, &cover);
+        run(seed, 2 + (uint32_t)(seed % 4), 0, true, &cover);
     cr_assert_gt(cover.fatal, 40, "%u wiped members were told so", cover.fatal);
     cr_assert_gt(cover.formed_runs, 100, "%u runs formed early", cover.formed_runs);
     cr_assert_lt(cover.formed_runs, RUNS - 100, "%u runs formed early", cover.formed_runs);
@@ -468,6 +555,17 @@ Test(formation_sim, nobody_gives_up_when_nobody_is_wiped)
 {
     struct coverage cover = { 0 };
     for (uint64_t seed = 1; seed <= RUNS / 4; seed++)
-        run(seed, 3, false, &cover);
+        run(seed, 3, 0, false, &cover);
     cr_assert_eq(cover.fatal, 0);
+}
+
+/* Disks of added members are wiped at any time; those of initial members that have formed are not,
+ * since with them the log would be gone. */
+Test(formation_sim, added_members_have_one_disk_each)
+{
+    struct coverage cover = { 0 };
+    for (uint64_t seed = 1; seed <= RUNS; seed++)
+        run(seed, 4 + (uint32_t)(seed % 2), 1 + (uint32_t)(seed / 2 % 2), true, &cover);
+    cr_assert_gt(cover.fatal, 8, "%u wiped members were told so", cover.fatal);
+    cr_assert_gt(cover.formed_runs, 100, "%u runs formed early", cover.formed_runs);
 }

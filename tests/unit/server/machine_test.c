@@ -263,6 +263,61 @@ Test(machine, members_say_who_they_are)
     cr_assert_eq(membership_by_id(&rig.membership, 1)->client.count, 1);
 }
 
+Test(machine, a_member_has_one_disk)
+{
+    uint8_t disks[2][MEMBERSHIP_INCARNATION_BYTES] = { { 1 }, { 2 } };
+    Holdfastpb__MemberAttributes attributes = HOLDFASTPB__MEMBER_ATTRIBUTES__INIT;
+    attributes.member_id = 1;
+    attributes.name = "not looked at";
+    Holdfastpb__Command command = HOLDFASTPB__COMMAND__INIT;
+    command.command_case = HOLDFASTPB__COMMAND__COMMAND_MEMBER_ATTRIBUTES;
+    command.member_attributes = &attributes;
+    const struct membership_member *member = membership_by_id(&rig.membership, 1);
+    attributes.incarnation = (ProtobufCBinaryData){ 15, disks[1] };
+    cr_assert_eq(machine_rig_apply(&rig, &command, NULL), MACHINE_OK);
+    cr_assert_not(member->has_incarnation, "not one");
+    for (int i = 0; i < 2; i++) {
+        attributes.incarnation = (ProtobufCBinaryData){ sizeof disks[i], disks[i] };
+        cr_assert_eq(machine_rig_apply(&rig, &command, NULL), MACHINE_OK);
+        cr_assert(member->has_incarnation);
+        cr_assert_eq(member->incarnation[0], 1, "the first counts");
+        cr_assert_str_eq(member->name, "n1");
+    }
+}
+
+static enum machine_err apply_config(struct slice payload)
+{
+    struct entry_header header = {
+        .type = RAFT_ENTRY_CONFIG,
+        .pos = { .term = 1, .index = machine_state(rig.machine)->applied.index + 1 },
+    };
+    cr_assert_eq(machine_batch_begin(rig.machine), KV_OK);
+    enum machine_err err = machine_apply(rig.machine, &header, payload, NULL);
+    machine_batch_end(rig.machine);
+    return err;
+}
+
+Test(machine, a_configuration_takes_effect)
+{
+    struct membership next;
+    membership_init(&next);
+    struct membership_member members[] = {
+        { .id = 1, .name = "n1", .roles = RAFT_VOTER },
+        { .id = 9, .name = "", .peer = { 1, { "http://h:1" } }, .roles = RAFT_LEARNER },
+    };
+    for (size_t i = 0; i < 2; i++)
+        cr_assert_eq(membership_put(&next, &members[i]), MEMBERSHIP_OK);
+    struct slice payload;
+    cr_assert(membership_encode(&next, &rig.arena, &payload));
+    uint64_t hash = machine_state(rig.machine)->state_hash;
+    cr_assert_eq(apply_config(payload), MACHINE_OK);
+    cr_assert_eq(rig.membership.member_count, 2);
+    cr_assert_eq(rig.membership.config_index, 1);
+    cr_assert_neq(machine_state(rig.machine)->state_hash, hash);
+    cr_assert_eq(apply_config(slice_of_text("not one")), MACHINE_E_UNKNOWN);
+    membership_done(&next);
+}
+
 Test(machine, what_is_not_known_stops_it)
 {
     Holdfastpb__Command command = HOLDFASTPB__COMMAND__INIT;

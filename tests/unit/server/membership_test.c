@@ -372,3 +372,35 @@ Test(membership, contradictions_are_malformed)
                  "ids that do not ascend");
     membership_done(&m);
 }
+
+Test(membership, who_was_removed_is_remembered)
+{
+    struct arena a;
+    arena_init(&a, 1 << 20);
+    struct membership m, back, copy;
+    membership_init(&m);
+    membership_init(&back);
+    membership_init(&copy);
+    for (uint64_t id = 1; id <= MEMBERSHIP_REMOVED_MAX + 2; id++) {
+        struct membership_member member = member_sample(id, "n");
+        cr_assert_eq(membership_put(&m, &member), MEMBERSHIP_OK);
+        cr_assert(membership_remove(&m, id));
+    }
+    struct membership_member stays = member_sample(99, "n");
+    cr_assert_eq(membership_put(&m, &stays), MEMBERSHIP_OK);
+    cr_assert_not(membership_is_removed(&m, 2), "the oldest are forgotten");
+    cr_assert(membership_is_removed(&m, 3));
+    struct slice bytes;
+    cr_assert(membership_encode(&m, &a, &bytes));
+    cr_assert_eq(membership_decode(&back, bytes), MEMBERSHIP_OK);
+    cr_assert_eq(membership_copy(&copy, &back), MEMBERSHIP_OK);
+    cr_assert_eq(copy.removed_count, MEMBERSHIP_REMOVED_MAX);
+    cr_assert_arr_eq(copy.removed_ids, m.removed_ids, sizeof m.removed_ids);
+    copy.removed_ids[5] = 99;
+    cr_assert(membership_encode(&copy, &a, &bytes));
+    cr_assert_eq(membership_decode(&back, bytes), MEMBERSHIP_E_MALFORMED, "a removed member");
+    membership_done(&copy);
+    membership_done(&back);
+    membership_done(&m);
+    arena_done(&a);
+}

@@ -183,3 +183,17 @@ Test(requests, all_fail_together)
     for (size_t i = 0; i < 3; i++)
         cr_assert_eq(requests[i].reply.error, ETCD_E_STOPPED);
 }
+
+Test(requests, what_a_snapshot_passed_ends_and_is_not_sent_again)
+{
+    add_and_send(0, 2, 3);
+    add_and_send(2, 4, 5);
+    add(4);
+    requests_on_skipped(&set, 3);
+    cr_assert_eq(ended_count, 2);
+    cr_assert_eq(ended[0], &requests[0]);
+    cr_assert_eq(ended[1]->reply.error, ETCD_E_TIMEOUT);
+    cr_assert_null(requests_find(&set, requests[0].id));
+    requests_on_term_applied(&set, 6);
+    assert_queue((size_t[]){ 2, 3, 4 }, 3);
+}

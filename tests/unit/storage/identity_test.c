@@ -10,6 +10,7 @@
 #include "base/checksum.h"
 #include "storage/identity.h"
 #include "tests/support/fake_io.h"
+#include "tests/support/loop_fixture.h"
 
 static struct identity identity_make(uint64_t member_id)
 {
@@ -151,18 +152,19 @@ Test(identity, makes_its_directory)
     char base[] = "/tmp/holdfast-identity-XXXXXX";
     char path[64];
     char nowhere[64];
-    int first = -1;
-    int second = -1;
+    struct loop *loop = loop_fixture_open(NULL);
+    struct io *io = loop_io(loop);
     cr_assert_not_null(mkdtemp(base));
     cr_assert_gt(snprintf(path, sizeof path, "%s/data", base), 0);
     cr_assert_gt(snprintf(nowhere, sizeof nowhere, "%s/no/data", base), 0);
-    cr_assert_eq(identity_dir_open(nowhere, &first), IDENTITY_E_IO);
-    cr_assert_eq(errno, ENOENT);
-    cr_assert_eq(first, -1);
-    cr_assert_eq(identity_dir_open(path, &first), IDENTITY_OK);
-    cr_assert_eq(identity_dir_open(path, &second), IDENTITY_OK, "one that is there is fine");
-    close(first);
-    close(second);
+    cr_assert_eq(identity_dir_open(io, nowhere), -ENOENT);
+    int first = identity_dir_open(io, path);
+    int second = identity_dir_open(io, path);
+    cr_assert_geq(first, 0);
+    cr_assert_geq(second, 0, "one that is there is fine");
+    io->ops->file_close(io, first);
+    io->ops->file_close(io, second);
+    loop_close(loop);
     rmdir(path);
     rmdir(base);
 }
