@@ -145,6 +145,8 @@ static void change_members(struct cluster *c)
         to = raft_config_left(&present.config);
     else if (prng_below(&c->prng, 8) != 0) /* else maybe one that may not follow */
         to = cluster_config_towards(&present.config, &to);
+    if (prng_below(&c->prng, 8) == 0) /* likewise */
+        to.members[prng_below(&c->prng, to.member_count)].roles ^= RAFT_VOTER_OUTGOING;
     enum raft_err err = cluster_propose_config(c, leader, &to);
     ASSERT(err == RAFT_OK || err == RAFT_E_CONFIG || err == RAFT_E_FULL);
 }
