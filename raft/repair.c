@@ -77,8 +77,9 @@ void raft_repair_advance(struct raft *r)
 
 /* Of each result, before its contents count. False: the member counts for nothing. What it
  * acknowledged before its disk lost it is forgotten when it is first heard to await repair. A
- * result from before that start may arrive after it: what it says was true then, and the target
- * covers it like all that was acknowledged. */
+ * result from before that start may still arrive after it, and then it counts until its next
+ * answer. That loses nothing: what it acknowledged back then was true then, and the target covers
+ * it; what it acknowledged since is durable there and equals our log. */
 bool raft_repair_hear(struct raft *r, struct raft_progress *p, uint64_t repair_id)
 {
     if (repair_id == 0) {
