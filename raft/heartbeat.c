@@ -43,7 +43,10 @@ uint64_t raft_quorum_contact_ms(const struct raft *r)
 }
 
 /* A leader that a quorum does not hear steps down (thesis §6.2): its clients look elsewhere, and
- * its own stickiness ends. */
+ * its own stickiness ends. In a joint configuration that means both halves:
+ *   1. {1,2,3} is to become {3,4,5}; the leader, 1, reaches 2 and 3, and 3 alone reaches 4 and 5
+ *   2. 1 commits nothing and confirms no read; 3 could do both
+ *   3. as long as 1 leads, 2 and 3 hear it and elect nobody else. */
 void raft_on_leader_tick(struct raft *r)
 {
     if (r->role == RAFT_LEADER &&

@@ -4,9 +4,9 @@
  *
  * It is whole again when its log equals a leader's, durably, up to a target: that leader's last
  * index, as a heartbeat names it that was sent after this start. Call the node p, and its term at
- * this start T. Whatever p acknowledged, it acknowledged before and in a term of at most T, since
- * no term is acted in before it is durable, and since then nothing that p says counts. Each such
- * entry e that is committed, or ever will be, is in the leader's log, at or below its last index:
+ * this start T. What its disk may have lost, p acknowledged before this start, and in a term of at
+ * most T, since no term is acted in before it is durable. Each such entry e that is committed, or
+ * ever will be, is in the leader's log, at or below its last index:
  *
  *   a. The leader leads T. What p acknowledged to it, it had sent to p. What p acknowledged to
  *      leaders before it was in p's log when p voted in T, if it did: elections see to it as ever
@@ -77,8 +77,9 @@ void raft_repair_advance(struct raft *r)
 
 /* Of each result, before its contents count. False: the member counts for nothing. What it
  * acknowledged before its disk lost it is forgotten when it is first heard to await repair. A
- * result from before that start may arrive after it: what it says was true then, and the target
- * covers it like all that was acknowledged. */
+ * result from before that start may still arrive after it, and then it counts until its next
+ * answer. That loses nothing: what it acknowledged back then was true then, and the target covers
+ * it; what it acknowledged since is durable there and equals our log. */
 bool raft_repair_hear(struct raft *r, struct raft_progress *p, uint64_t repair_id)
 {
     if (repair_id == 0) {

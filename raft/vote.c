@@ -55,7 +55,9 @@ static bool is_grantable(const struct raft *r, const struct raft_msg *msg)
  * the candidate who counts by its own (etcd: raft.go, Step).
  *   1. {1,2} and the learner 3; 1 makes 3 a voter, committed by 1 and 2; 1 dies
  *   2. 2 needs two of {1,2,3}: 3's vote, who has not received that entry.
- * The vote is no less safe for that: it still goes to one candidate a term, with a log as fresh. */
+ * And {1,2}: 1 adds 3 and then 4 while 2 is away, and dies; 3 and 4 need three of {1,2,3,4}, so the
+ * vote of 2, who has never heard of them. The vote is no less safe for that: it still goes to one
+ * candidate a term, with a log as fresh. */
 void raft_on_vote(struct raft *r, const struct raft_msg *msg)
 {
     /* No refusal either, which is faster than any grant: with a leader known dead one refusal may

@@ -44,6 +44,8 @@ static struct cluster_options options_of(uint64_t seed)
     o.disk_max_ms = (uint32_t)prng_below(&p, 12) + 1;
     o.drop_permille = prng_below(&p, 2) == 0 ? 0 : (uint32_t)prng_below(&p, 150);
     o.duplicate_permille = (uint32_t)prng_below(&p, 100);
+    o.late_permille = prng_below(&p, 2) == 0 ? 0 : (uint32_t)prng_below(&p, 100);
+    o.late_max_ms = 150;
     o.flush_permille = (uint32_t)prng_below(&p, 500) + 50;
     o.core.pre_vote = prng_below(&p, 8) != 0;
     if (prng_below(&p, 3) == 0) { /* a window that is often full */
@@ -145,6 +147,8 @@ static void change_members(struct cluster *c)
         to = raft_config_left(&present.config);
     else if (prng_below(&c->prng, 8) != 0) /* else maybe one that may not follow */
         to = cluster_config_towards(&present.config, &to);
+    if (prng_below(&c->prng, 8) == 0) /* likewise */
+        to.members[prng_below(&c->prng, to.member_count)].roles ^= RAFT_VOTER_OUTGOING;
     enum raft_err err = cluster_propose_config(c, leader, &to);
     ASSERT(err == RAFT_OK || err == RAFT_E_CONFIG || err == RAFT_E_FULL);
 }
@@ -283,6 +287,7 @@ static void heal_and_demand_progress(struct cluster *c)
     for (uint64_t id = 1; id <= c->options.node_count; id++)
         cluster_cut_off(c, id, false);
     c->options.drop_permille = 0;
+    c->options.late_permille = 0;
     c->options.flush_permille = 1000;
     c->options.snapshot_fail_permille = 0;
     c->options.stays_joint = false;

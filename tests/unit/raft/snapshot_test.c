@@ -231,6 +231,7 @@ Test(raft_snapshot, what_is_committed_and_not_applied)
     cr_assert_eq(rig.commit_seen, 5);
     cr_assert_eq(install(&rig, (struct raft_pos){ 2, 4 }, "12"), RAFT_OK);
     cr_assert_eq(raft_commit_index(rig.raft), 5);
+    cr_assert_eq(rig.raft->log.applied, 4);
     rig_apply(&rig);
     cr_assert_eq(raft_last_pos(rig.raft).index, 5);
     rig_close(&rig);
