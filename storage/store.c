@@ -243,8 +243,10 @@ enum store_err store_open(struct store **ret_s, const struct store_options *opti
     enum store_err err = store_err_of_mdb(rc);
     if (rc != MDB_SUCCESS)
         err = refuse(&to, err, "%s", mdb_strerror(rc));
+    store_guard_enter();
     if (err == STORE_OK)
         err = state_load(s, &to);
+    store_guard_leave();
     if (err == STORE_OK)
         err = open_sync(s, &to);
     if (err != STORE_OK) {
