@@ -19,7 +19,7 @@
 #include "tests/support/store_model.h"
 
 enum { SOUND = 50, CORRUPT = 51, MARKED = 52, WRONG = 53, OTHER_ERROR = 54, OUTCOMES = 5 };
-enum { ENTRIES = 30, RUNS = 600 };
+enum { ENTRIES = 30, RUNS = 300 };
 
 static struct store_rig rig;
 static struct store_model model;
