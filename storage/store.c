@@ -261,6 +261,8 @@ static enum store_err state_load(struct store *s, const struct refusal *to)
     rc = mdb_dbi_open(txn, "meta", 0, &s->trees.meta);
     if (rc == MDB_SUCCESS)
         err = trees_find(s, txn, &meta, to);
+    else if (rc == MDB_NOTFOUND)
+        err = refuse(to, STORE_E_CORRUPT, "the tree that describes the store is missing");
     else
         err = refuse(to, store_err_of_mdb(rc), "%s", mdb_strerror(rc));
     if (err != STORE_OK) {
@@ -303,8 +305,10 @@ enum store_err store_open(struct store **ret_s, const struct store_options *opti
     enum store_err err = file_make_if_absent(s, options, &to);
     if (err == STORE_OK)
         err = file_open(s, options, &to);
+    store_guard_enter();
     if (err == STORE_OK)
         err = state_load(s, &to);
+    store_guard_leave();
     if (err == STORE_OK)
         err = open_sync(s, &to);
     if (err != STORE_OK) {
