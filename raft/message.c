@@ -47,11 +47,12 @@ static bool is_vote_possible(const struct raft_msg *msg)
            (last.index == 0) == (last.term == 0);
 }
 
-/* A candidate asks nobody before its own vote is durable, and in a term it asks in once. */
+/* A candidate asks nobody before its own vote is durable, and in a term it asks in once. A refusal
+ * may answer what it asked in an earlier term, and name the one that we have come to meanwhile. */
 static bool is_vote_result_possible(const struct raft *r, const struct raft_msg *msg)
 {
-    return msg->vote_result.pre_vote || msg->term != r->term || r->role != RAFT_CANDIDATE ||
-           r->hard_seq <= r->seq_durable;
+    return msg->vote_result.pre_vote || !msg->vote_result.granted || msg->term != r->term ||
+           r->role != RAFT_CANDIDATE || r->hard_seq <= r->seq_durable;
 }
 
 enum raft_err raft_message_check(const struct raft *r, const struct raft_msg *msg)

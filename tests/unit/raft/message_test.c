@@ -188,6 +188,12 @@ Test(raft_message, votes_that_nobody_asked_for)
     answer.vote_result.pre_vote = false;
     for (answer.from = 2; answer.from <= 3; answer.from++)
         expect_refused(&rig, answer, "a vote before it was asked for");
+    /* A refusal may answer what was asked in an earlier term: it says nothing of this election. */
+    answer.vote_result.granted = false;
+    for (answer.from = 2; answer.from <= 3; answer.from++)
+        cr_assert_eq(rig_receive(&rig, answer), RAFT_OK);
+    cr_assert_eq(raft_status(rig.raft).role, RAFT_CANDIDATE);
+    answer.vote_result.granted = true;
     rig_durable(&rig);
     answer.from = 3;
     cr_assert_eq(rig_receive(&rig, answer), RAFT_OK);
