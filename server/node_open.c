@@ -154,7 +154,7 @@ static enum exit_code open_store(struct node *node, struct store_state *state, c
         .io = node->io,
         .path = path,
         .map_bytes = node->options.map_bytes,
-        .dirty_bytes_max = 64 << 20,
+        .dirty_bytes_max = node->options.store_dirty_bytes_max,
         .readers_max = node->options.views_max + 16,
         .cluster_id = node->identity.cluster_id,
     };

@@ -19,6 +19,7 @@ enum {
     CONVERGE_US = 60000000, /* after the last fault */
     END_US = 20000000,
     OPS_AFTER_FAULTS = 20,
+    VALUE_BYTES_MAX = 20000,
 };
 
 struct run {
@@ -92,6 +93,9 @@ static void clients_open(struct run *r)
     options.seed = o->seed;
     options.process_count = o->client_count;
     options.think_max_ms = o->think_ms;
+    struct prng chance = sim_chance(sim, SIM_CHANCE_LOAD, 0, 0);
+    if (prng_below(&chance, 4) == 0)
+        options.value_bytes = (uint32_t)prng_below(&chance, VALUE_BYTES_MAX);
     if (o->client_count == 0)
         return;
     r->clients = workload_open(&options);
