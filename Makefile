@@ -70,7 +70,7 @@ all: deps
 	@$(MAKE) --no-print-directory -j$$(nproc) binaries
 
 .PHONY: binaries
-binaries: $(B)/holdfastd $(B)/holdfastctl
+binaries: $(B)/holdfastd $(B)/holdfastctl $(B)/holdfast-check
 	@:
 
 help:
@@ -83,7 +83,7 @@ help:
 	@echo 'make measure   an idle cluster, and starts with a million keys on disk'
 	@echo 'make lint      structure, purity, banned calls, formatting'
 	@echo 'make unit      unit tests alone (SAN=1: with sanitizers)'
-	@echo 'make all       build/holdfastd and build/holdfastctl'
+	@echo 'make all       build/holdfastd, build/holdfastctl and build/holdfast-check'
 	@echo 'make deps      install the Debian packages that are missing'
 	@echo 'make format    clang-format over all sources'
 	@echo 'make clean     remove build/'
@@ -117,6 +117,9 @@ $(B)/holdfastctl: $(CTL_O) $(CLIENT_O) $(LIB)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
 $(B)/holdfast-demo: $(DEMO_O) $(CLIENT_O) $(LIB)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
+$(B)/holdfast-check: $(CHECK_O) $(LIB)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
 $(B)/tests/unit/%_test: $(B)/obj/tests/unit/%_test.o $(SUPPORT_O) $(CHECK_LIB_O) $(CLIENT_O) $(LIB)
