@@ -11,7 +11,7 @@
 #include "server/node_internal.h"
 #include "tests/sim/check.h"
 #include "tests/sim/workload.h"
-#include "tools/check_revision.h"
+#include "tools/check_judge.h"
 
 enum {
     STEP_US = 100000,
@@ -124,7 +124,8 @@ static void clients_judge(struct run *r)
     if (!r->clients)
         return;
     struct check_report report;
-    enum check_verdict verdict = check_revision(workload_history(r->clients), 1, &report);
+    const struct check_wgl_budget budget = check_wgl_budget_usual();
+    enum check_verdict verdict = check_judge(workload_history(r->clients), 1, &budget, &report);
     if (verdict == CHECK_INVALID)
         sim_fail(r->sim, "clients: %s: %s", report.rule, report.text);
     if (workload_counters(r->clients)->malformed > 0)
