@@ -97,8 +97,8 @@ void raft_vote_on_durable(struct raft *r)
 /* Answers to an election that is over, or to a pre-vote of another term, say nothing. */
 static bool is_awaited(const struct raft *r, const struct raft_msg *msg)
 {
-    if (!msg->vote_result.pre_vote)
-        return r->role == RAFT_CANDIDATE;
+    if (!msg->vote_result.pre_vote) /* before its own vote is durable it has asked nobody */
+        return r->role == RAFT_CANDIDATE && r->hard_seq <= r->seq_durable;
     if (r->role != RAFT_PRE_CANDIDATE)
         return false;
     return msg->term == (msg->vote_result.granted ? r->term + 1 : r->term);
