@@ -218,8 +218,9 @@ static bool is_dead_end(const struct search *s, const struct entry *e, uint64_t 
     return next != e->end && s->model->is_too_late(s->model->owner, s->ops[next->op].id, after);
 }
 
-/* Places e if the model has it so. False: another choice is due; *is_final: at once, for what
- * would come of it was tried before and e has no better place. */
+/* Places e if the model has it so: CHECK_TRIED_NEW. Else another choice is due
+ * (CHECK_TRIED_BEFORE); is_final: none but to go back, since e has no better place than this, from
+ * which all was tried. */
 static enum check_tried_answer entry_try(struct search *s, struct entry *e, uint64_t *state,
                                          bool *is_final)
 {
