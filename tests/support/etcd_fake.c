@@ -9,7 +9,7 @@
 #include "rpc/grpc.h"
 #include "tests/support/loop_fixture.h"
 
-enum { KEYS_MAX = 999, KEY_BYTES = 4, DELAY_MS = 3, STALE_REVISIONS = 6, BUG_ONE_IN = 50 };
+enum { KEYS_MAX = 999, KEY_BYTES = 4, DELAY_MS = 3, STALE_REVISIONS = 6, BUG_ONE_IN = 12 };
 
 struct version {
     int64_t mod, create, version; /* version 0: deleted */
