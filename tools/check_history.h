@@ -38,6 +38,7 @@ struct check_step {
     uint32_t key_end; /* exclusive; key + 1 but for ranges */
     uint32_t value;   /* of a put */
     uint32_t limit;   /* of a get; 0: none */
+    bool prev;        /* a put or delete that shows what was there before */
     /* What was answered, when the operation is CHECK_OK and took this branch. */
     int64_t count; /* keys in the whole range, or deleted */
     bool more;

@@ -99,6 +99,8 @@ static void step_take(const struct keys *k, const struct check_step *s, uint32_t
             get_take(k, s, key, e);
         break;
     case CHECK_PUT:
+        if (is_answered && s->prev)
+            get_take(k, s, key, e);
         e->has_write = true;
         e->write = s->value;
         break;
@@ -106,6 +108,8 @@ static void step_take(const struct keys *k, const struct check_step *s, uint32_t
         if (is_answered && s->count == 0) {
             effect_read(e, 0);
         } else {
+            if (is_answered && s->prev)
+                get_take(k, s, key, e);
             e->has_write = true;
             e->write = 0;
         }

@@ -79,6 +79,16 @@ static bool revision_move(const struct check_models *m, const struct check_call 
     return true;
 }
 
+static bool is_read(void *owner, uint32_t id)
+{
+    const struct check_models *m = owner;
+    const struct check_call *c = &m->calls->calls[id];
+    bool is_one = c->kind == CALL_READ || c->kind == CALL_TXN;
+    for (uint32_t i = 0; i < c->parts.count && is_one; i++)
+        is_one = m->calls->parts[c->parts.first + i].kind == CALL_READ;
+    return is_one;
+}
+
 /* ---- registers and counters ---- */
 
 static bool register_step(void *owner, uint32_t id, uint64_t state, uint64_t *ret_state)
@@ -286,6 +296,7 @@ bool check_models_open(struct check_models *m, struct check_calls *calls,
     *m = (struct check_models){ .calls = calls };
     m->model.owner = m;
     m->model.has_failed = &m->is_full;
+    m->model.is_read = is_read;
     switch (kind) {
     case CHECK_CAS_REGISTER:
         m->model.step = register_step;

@@ -230,7 +230,7 @@ static bool get_check(struct check_replay *r, const struct check_step *s)
 
 static bool delete_check(struct check_replay *r, const struct check_step *s, bool knows_answer)
 {
-    if (knows_answer && !count_is_possible(r, s))
+    if (knows_answer && !(s->prev ? get_check(r, s) : count_is_possible(r, s)))
         return false;
     if (knows_answer && s->key_end == s->key + 1 &&
         !maybe_exists(&r->keys[s->key], s->key, s->count > 0))
@@ -246,6 +246,8 @@ static bool step_check(struct check_replay *r, const struct check_step *s, bool 
     case CHECK_GET:
         return !knows_answer || get_check(r, s);
     case CHECK_PUT:
+        if (knows_answer && s->prev && !get_check(r, s))
+            return false;
         maybe_put(&r->keys[s->key], s->value, r->revision);
         return true;
     case CHECK_DELETE:

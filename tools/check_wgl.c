@@ -7,6 +7,7 @@
 
 enum {
     WINDOW_STATES_MAX = 64, /* a window must fail from each of them */
+    FIRST_ATTEMPT_PART = 8, /* of the budget's steps */
     WINDOW_OPS_MAX = 2048,
     WINDOW_MEMORY_BYTES = 32 << 20,
     WINDOW_STEPS_MAX = 2000000, /* of all attempts together */
@@ -26,6 +27,7 @@ struct entry {
 struct placed {
     struct entry *entry;
     uint64_t state; /* before it */
+    bool is_only_choice;
 };
 
 struct search {
@@ -37,6 +39,7 @@ struct search {
     struct placed *placed;
     size_t placed_count;
     size_t unplaced; /* of known outcome */
+    bool unknown_last;
     uint64_t steps_left;
     struct check_tried tried;
     struct entry *stuck; /* the latest completion that nothing got past */
@@ -126,9 +129,10 @@ static struct check_bits *bits_of(struct search *s, const struct entry *e)
     return e->end ? &s->tried.known : &s->tried.unknown;
 }
 
-static void place(struct search *s, struct entry *e, uint64_t state_before)
+static void place(struct search *s, struct entry *e, uint64_t state_before, bool is_only_choice)
 {
-    s->placed[s->placed_count++] = (struct placed){ .entry = e, .state = state_before };
+    s->placed[s->placed_count++] =
+        (struct placed){ .entry = e, .state = state_before, .is_only_choice = is_only_choice };
     entry_remove(e);
     if (e->end) {
         entry_remove(e->end);
@@ -153,6 +157,56 @@ static struct entry *unplace(struct search *s, uint64_t *ret_state)
 
 /* ---- the search ---- */
 
+static struct entry *unknown_before(const struct search *s, struct entry *e)
+{
+    for (e = e->prev; e != &s->head; e = e->prev) {
+        if (!e->end)
+            return e;
+    }
+    return NULL;
+}
+
+static void stuck_note(struct search *s, struct entry *e)
+{
+    if (!s->stuck || e->i > s->stuck->i)
+        s->stuck = e;
+}
+
+/* What may be placed next; `e`: the last one tried, or the head. NULL: that was all.
+ * In the order of invocation up to the next completion; or, unknown_last, first what has completed
+ * and then what is unknown, the newest first. Which finds its way sooner depends on the history:
+ * on whether most of the unknown took effect at once, late or never. */
+static struct entry *choice_after(struct search *s, struct entry *e)
+{
+    if (s->unknown_last && e != &s->head && !e->end)
+        return unknown_before(s, e);
+    do
+        e = e->next;
+    while (s->unknown_last && !e->is_end && !e->end);
+    if (!e->is_end)
+        return e;
+    stuck_note(s, e);
+    return s->unknown_last ? unknown_before(s, e) : NULL;
+}
+
+/* Back to where there is another choice. NULL: there is none. */
+static struct entry *go_back(struct search *s, uint64_t *ret_state)
+{
+    struct entry *next = NULL;
+    while (!next && s->placed_count > 0) {
+        bool is_only_choice = s->placed[s->placed_count - 1].is_only_choice;
+        struct entry *e = unplace(s, ret_state);
+        if (!is_only_choice)
+            next = choice_after(s, e);
+    }
+    return next;
+}
+
+static bool is_read(const struct search *s, const struct entry *e)
+{
+    return e->end && s->model->is_read && s->model->is_read(s->model->owner, s->ops[e->op].id);
+}
+
 /* Whether the next operation to complete, unless it is e's, could never be placed after e. */
 static bool is_dead_end(const struct search *s, const struct entry *e, uint64_t after)
 {
@@ -164,45 +218,58 @@ static bool is_dead_end(const struct search *s, const struct entry *e, uint64_t 
     return next != e->end && s->model->is_too_late(s->model->owner, s->ops[next->op].id, after);
 }
 
+/* Places e if the model has it so: CHECK_TRIED_NEW. Else another choice is due
+ * (CHECK_TRIED_BEFORE); is_final: none but to go back, since e has no better place than this, from
+ * which all was tried. */
+static enum check_tried_answer entry_try(struct search *s, struct entry *e, uint64_t *state,
+                                         bool *is_final)
+{
+    uint64_t after;
+    *is_final = false;
+    if (!s->model->step(s->model->owner, s->ops[e->op].id, *state, &after))
+        return *s->model->has_failed ? CHECK_TRIED_FULL : CHECK_TRIED_BEFORE;
+    /* An unknown one that changes nothing need not happen: without it more stays open. */
+    if ((!e->end && after == *state) || is_dead_end(s, e, after))
+        return CHECK_TRIED_BEFORE;
+    bool is_only_choice = after == *state && is_read(s, e);
+    check_bits_set(bits_of(s, e), e->bit);
+    enum check_tried_answer answer = check_tried_add(&s->tried, after);
+    if (answer == CHECK_TRIED_NEW) {
+        place(s, e, *state, is_only_choice);
+        *state = after;
+    } else {
+        check_bits_clear(bits_of(s, e), e->bit);
+        *is_final = is_only_choice;
+    }
+    return answer;
+}
+
 static enum check_verdict search_run(struct search *s, uint64_t state)
 {
-    struct entry *e = s->head.next;
+    struct entry *e = s->unplaced > 0 ? choice_after(s, &s->head) : NULL;
     while (s->unplaced > 0) {
-        ASSERT(e); /* a completion is always ahead */
-        if (e->is_end) {
-            if (!s->stuck || e->i > s->stuck->i)
-                s->stuck = e;
-            if (s->placed_count == 0)
-                return CHECK_INVALID;
-            e = unplace(s, &state)->next;
-            continue;
-        }
-        uint64_t after;
-        if (s->steps_left == 0)
-            return CHECK_UNKNOWN;
-        s->steps_left--;
-        if (!s->model->step(s->model->owner, s->ops[e->op].id, state, &after)) {
-            if (*s->model->has_failed)
+        bool is_final = true;
+        enum check_tried_answer answer = CHECK_TRIED_BEFORE;
+        if (e) {
+            if (s->steps_left == 0)
                 return CHECK_UNKNOWN;
-            e = e->next;
-            continue;
+            s->steps_left--;
+            answer = entry_try(s, e, &state, &is_final);
         }
-        if (is_dead_end(s, e, after)) {
-            e = e->next;
-            continue;
-        }
-        check_bits_set(bits_of(s, e), e->bit);
-        enum check_tried_answer answer = check_tried_add(&s->tried, after);
-        if (answer == CHECK_TRIED_FULL)
+        switch (answer) {
+        case CHECK_TRIED_FULL:
             return CHECK_UNKNOWN;
-        if (answer == CHECK_TRIED_BEFORE) {
-            check_bits_clear(bits_of(s, e), e->bit);
-            e = e->next;
-            continue;
+        case CHECK_TRIED_NEW:
+            e = s->unplaced > 0 ? choice_after(s, &s->head) : NULL;
+            break;
+        case CHECK_TRIED_BEFORE:
+            e = is_final ? NULL : choice_after(s, e);
+            if (!e)
+                e = go_back(s, &state);
+            if (!e)
+                return CHECK_INVALID;
+            break;
         }
-        place(s, e, state);
-        state = after;
-        e = s->head.next;
     }
     return CHECK_VALID;
 }
@@ -294,14 +361,14 @@ static void window_find(const struct search *s, struct check_wgl_result *result)
     free(w.part);
 }
 
-enum check_verdict check_wgl(const struct check_wgl_op *ops, size_t count,
-                             const struct check_model *model, const struct check_wgl_budget *budget,
-                             struct check_wgl_result *ret_result)
+/* One order of choice. */
+static enum check_verdict attempt(const struct check_wgl_op *ops, size_t count,
+                                  const struct check_model *model,
+                                  const struct check_wgl_budget *budget, bool unknown_last,
+                                  struct check_wgl_result *ret_result)
 {
+    struct search s = { .ops = ops, .count = count, .model = model, .unknown_last = unknown_last };
     *ret_result = (struct check_wgl_result){ .verdict = CHECK_UNKNOWN };
-    struct search s = { .ops = ops, .count = count, .model = model };
-    for (size_t i = 1; i < count; i++)
-        ASSERT(ops[i - 1].invoke_i < ops[i].invoke_i);
     if (search_open(&s, budget))
         ret_result->verdict = search_run(&s, model->initial);
     if (ret_result->verdict == CHECK_INVALID) {
@@ -310,4 +377,19 @@ enum check_verdict check_wgl(const struct check_wgl_op *ops, size_t count,
     }
     search_close(&s);
     return ret_result->verdict;
+}
+
+enum check_verdict check_wgl(const struct check_wgl_op *ops, size_t count,
+                             const struct check_model *model, const struct check_wgl_budget *budget,
+                             struct check_wgl_result *ret_result)
+{
+    for (size_t i = 1; i < count; i++)
+        ASSERT(ops[i - 1].invoke_i < ops[i].invoke_i);
+    struct check_wgl_budget first = *budget, second = *budget;
+    first.steps_max = budget->steps_max / FIRST_ATTEMPT_PART;
+    second.steps_max -= first.steps_max;
+    enum check_verdict verdict = attempt(ops, count, model, &first, false, ret_result);
+    if (verdict == CHECK_UNKNOWN && !*model->has_failed)
+        verdict = attempt(ops, count, model, &second, true, ret_result);
+    return verdict;
 }

@@ -30,6 +30,9 @@ struct check_model {
     /* The operation can happen neither in this state nor in any that may come of it; NULL: the
      * model knows of no such. It spares the search what would fail later. */
     bool (*is_too_late)(void *owner, uint32_t id, uint64_t state);
+    /* Where the operation leaves the state as it is, it would do so in every state that may come
+     * of it, too, as reads do: so there its place is as good as any later one. NULL: none is so. */
+    bool (*is_read)(void *owner, uint32_t id);
 };
 
 struct check_wgl_budget {

@@ -75,7 +75,11 @@ static void step_write(struct writer *w, const struct check_step *s, bool is_ans
 {
     if (s->kind == CHECK_GET) {
         read_write(w, s, is_answered);
-    } else if (s->kind == CHECK_DELETE) {
+        return;
+    }
+    if (s->prev)
+        read_write(w, s, is_answered);
+    if (s->kind == CHECK_DELETE) {
         for (uint32_t k = s->key; k < s->key_end; k++) {
             step_begin(w, ":w", k);
             fputs("nil]", w->to);
@@ -102,7 +106,7 @@ static const struct check_step *single_step(const struct writer *w, const struct
     bool is_cas = op->compares.count == 1 && s->kind == CHECK_PUT &&
                   w->history->compares[op->compares.first].target == CHECK_VALUE;
     bool is_single = s->key_end == s->key + 1 && w->classes[s->key] == HISTORY_REGISTER;
-    return is_single && (is_cas || op->compares.count == 0) ? s : NULL;
+    return is_single && !s->prev && (is_cas || op->compares.count == 0) ? s : NULL;
 }
 
 static void single_write(const struct writer *w, const struct check_op *op,

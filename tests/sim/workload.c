@@ -38,6 +38,7 @@ struct workload_options workload_options_usual(void)
                      [WORKLOAD_PUT] = 25,
                      [WORKLOAD_CAS_VALUE] = 6,
                      [WORKLOAD_CAS_MOD] = 6,
+                     [WORKLOAD_COMPARE] = 5,
                      [WORKLOAD_DELETE] = 5,
                      [WORKLOAD_DELETE_RANGE] = 2,
                      [WORKLOAD_MULTI] = 6,

@@ -29,6 +29,7 @@ enum workload_kind {
     WORKLOAD_PUT,
     WORKLOAD_CAS_VALUE,
     WORKLOAD_CAS_MOD,
+    WORKLOAD_COMPARE, /* the same with any other compare */
     WORKLOAD_DELETE,
     WORKLOAD_DELETE_RANGE, /* a few neighbouring registers */
     WORKLOAD_MULTI,        /* gets and puts of several registers, without compares */

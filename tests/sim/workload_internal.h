@@ -16,12 +16,6 @@ enum {
     WORKLOAD_ARENA_BYTES = 4 << 20,
 };
 
-/* What somebody last learned of a key: what a compare may hope for. */
-struct workload_known {
-    uint32_t value;
-    int64_t mod_revision;
-};
-
 /* The transaction that follows a read: all about two keys at most. */
 struct workload_follow {
     enum workload_kind kind;
@@ -56,7 +50,7 @@ struct workload {
     uint32_t first_counter, first_list, first_register; /* accounts begin at 0 */
     uint32_t weight_sum;
     uint8_t classes[WORKLOAD_KEYS_MAX];
-    struct workload_known known[WORKLOAD_KEYS_MAX];
+    struct check_seen known[WORKLOAD_KEYS_MAX]; /* what somebody last learned: for compares */
     uint64_t next_number;
     struct check_history history;
     struct workload_counters counters;

@@ -20,6 +20,11 @@ static uint32_t below(struct workload_process *p, uint32_t bound)
     return (uint32_t)prng_below(&p->chance, bound);
 }
 
+static bool one_in(struct workload_process *p, uint32_t count)
+{
+    return below(p, count) == 0;
+}
+
 /* ---- values ---- */
 
 static uint32_t text_value(struct workload *w, const char *text, int size)
@@ -99,17 +104,19 @@ static bool add_get(struct workload *w, bool branch, uint32_t key, uint32_t key_
     return check_history_step(&w->history, branch, &s);
 }
 
-static bool add_put(struct workload *w, bool branch, uint32_t key, uint32_t value)
+static bool add_put(struct workload *w, bool branch, uint32_t key, uint32_t value, bool prev)
 {
     const struct check_step s = {
-        .kind = CHECK_PUT, .key = key, .key_end = key + 1, .value = value
+        .kind = CHECK_PUT, .key = key, .key_end = key + 1, .value = value, .prev = prev
     };
     return value != 0 && check_history_step(&w->history, branch, &s);
 }
 
-static bool add_delete(struct workload *w, bool branch, uint32_t key, uint32_t key_end)
+static bool add_delete(struct workload *w, bool branch, uint32_t key, uint32_t key_end, bool prev)
 {
-    const struct check_step s = { .kind = CHECK_DELETE, .key = key, .key_end = key_end };
+    const struct check_step s = {
+        .kind = CHECK_DELETE, .key = key, .key_end = key_end, .prev = prev
+    };
     return check_history_step(&w->history, branch, &s);
 }
 
@@ -132,11 +139,29 @@ static bool make_cas(struct workload_process *p, enum check_target target)
 {
     struct workload *w = p->workload;
     uint32_t key = a_register(p);
-    const struct workload_known *known = &w->known[key];
+    const struct check_seen *known = &w->known[key];
     bool is_made = target == CHECK_VALUE && known->value != 0
                        ? add_compare(w, CHECK_VALUE, key, known->value)
                        : add_compare(w, CHECK_MOD, key, known->mod_revision);
-    return is_made && add_put(w, true, key, register_value(w)) &&
+    return is_made && add_put(w, true, key, register_value(w), one_in(p, 4)) &&
+           add_get(w, false, key, key + 1, 0);
+}
+
+/* Against what is known of the key, or one more: it holds now and then, whatever the relation. */
+static bool make_compare(struct workload_process *p)
+{
+    struct workload *w = p->workload;
+    uint32_t key = a_register(p);
+    const struct check_seen *known = &w->known[key];
+    struct check_compare c = { .target = (enum check_target)(CHECK_MOD + below(p, 3)),
+                               .relation = (enum check_relation)below(p, 4),
+                               .key = key,
+                               .operand = below(p, 2) };
+    c.operand += c.target == CHECK_MOD      ? known->mod_revision
+                 : c.target == CHECK_CREATE ? known->create_revision
+                                            : known->version;
+    return check_history_compare(&w->history, &c) &&
+           add_put(w, true, key, register_value(w), one_in(p, 4)) &&
            add_get(w, false, key, key + 1, 0);
 }
 
@@ -150,7 +175,7 @@ static bool make_multi(struct workload_process *p)
     bool is_made = true;
     for (uint32_t i = 0; i < count && is_made; i++) {
         uint32_t key = w->first_register + (first + i) % w->options.registers;
-        is_made = below(p, 2) == 0 ? add_put(w, true, key, register_value(w))
+        is_made = below(p, 2) == 0 ? add_put(w, true, key, register_value(w), one_in(p, 4))
                                    : add_get(w, true, key, key + 1, 0);
     }
     return is_made && add_get(w, true, w->first_register + first, w->first_register + first + 1, 0);
@@ -161,7 +186,7 @@ static bool make_delete_range(struct workload_process *p)
     struct workload *w = p->workload;
     uint32_t key = a_register(p);
     uint32_t end = key + 1 + below(p, DELETED_KEYS_MAX);
-    return add_delete(w, true, key, end < w->key_count ? end : w->key_count);
+    return add_delete(w, true, key, end < w->key_count ? end : w->key_count, one_in(p, 2));
 }
 
 static bool make_past(struct workload_process *p, struct check_op *op)
@@ -213,8 +238,8 @@ static bool make_append(struct workload_process *p)
     if (!add_compare(w, CHECK_MOD, f->keys[0], f->seen[0].mod_revision))
         return false;
     if (is_full)
-        return add_delete(w, true, f->keys[0], f->keys[0] + 1);
-    return add_put(w, true, f->keys[0], list_value(w, list)) &&
+        return add_delete(w, true, f->keys[0], f->keys[0] + 1, one_in(p, 2));
+    return add_put(w, true, f->keys[0], list_value(w, list), false) &&
            add_get(w, true, other, other + 1, 0);
 }
 
@@ -227,8 +252,8 @@ static bool make_transfer(struct workload_process *p)
     int64_t amount = 1 + below(p, TRANSFER_MAX);
     return add_compare(w, CHECK_MOD, f->keys[0], f->seen[0].mod_revision) &&
            add_compare(w, CHECK_MOD, f->keys[1], f->seen[1].mod_revision) &&
-           add_put(w, true, f->keys[0], sum_value(w, from - amount)) &&
-           add_put(w, true, f->keys[1], sum_value(w, to + amount)) &&
+           add_put(w, true, f->keys[0], sum_value(w, from - amount), one_in(p, 4)) &&
+           add_put(w, true, f->keys[1], sum_value(w, to + amount), false) &&
            add_get(w, false, 0, w->options.accounts, 0);
 }
 
@@ -238,7 +263,7 @@ static bool make_increment(struct workload_process *p)
     const struct workload_follow *f = &p->follow;
     int64_t sum = sum_of(w, &f->seen[0], 0);
     return add_compare(w, CHECK_MOD, f->keys[0], f->seen[0].mod_revision) &&
-           add_put(w, true, f->keys[0], sum_value(w, sum + 1));
+           add_put(w, true, f->keys[0], sum_value(w, sum + 1), one_in(p, 4));
 }
 
 static bool make_follow(struct workload_process *p, struct check_op *op)
@@ -278,8 +303,15 @@ static bool make_range(struct workload_process *p, uint32_t limit_max)
 static bool make_kind(struct workload_process *p, struct check_op *op, enum workload_kind kind)
 {
     static const char *const names[WORKLOAD_KINDS] = {
-        "read",  "read",  "write", "cas",   "cas",  "delete", "delete", "txn",
-        "range", "range", "range", "range", "read", "read",   "read",   "compact",
+        [WORKLOAD_GET] = "read",          [WORKLOAD_GET_SERIALIZABLE] = "read",
+        [WORKLOAD_PUT] = "write",         [WORKLOAD_CAS_VALUE] = "cas",
+        [WORKLOAD_CAS_MOD] = "cas",       [WORKLOAD_COMPARE] = "cas",
+        [WORKLOAD_DELETE] = "delete",     [WORKLOAD_DELETE_RANGE] = "delete",
+        [WORKLOAD_MULTI] = "txn",         [WORKLOAD_RANGE] = "range",
+        [WORKLOAD_RANGE_LIMIT] = "range", [WORKLOAD_RANGE_SERIALIZABLE] = "range",
+        [WORKLOAD_PAST] = "range",        [WORKLOAD_APPEND] = "read",
+        [WORKLOAD_TRANSFER] = "read",     [WORKLOAD_INCREMENT] = "read",
+        [WORKLOAD_COMPACT] = "compact",
     };
     struct workload *w = p->workload;
     uint32_t key = w->options.registers > 0 ? a_register(p) : 0;
@@ -290,13 +322,15 @@ static bool make_kind(struct workload_process *p, struct check_op *op, enum work
     case WORKLOAD_GET_SERIALIZABLE:
         return add_get(w, true, key, key + 1, 0);
     case WORKLOAD_PUT:
-        return add_put(w, true, key, register_value(w));
+        return add_put(w, true, key, register_value(w), one_in(p, 4));
     case WORKLOAD_CAS_VALUE:
         return make_cas(p, CHECK_VALUE);
     case WORKLOAD_CAS_MOD:
         return make_cas(p, CHECK_MOD);
+    case WORKLOAD_COMPARE:
+        return make_compare(p);
     case WORKLOAD_DELETE:
-        return add_delete(w, true, key, key + 1);
+        return add_delete(w, true, key, key + 1, one_in(p, 2));
     case WORKLOAD_DELETE_RANGE:
         return make_delete_range(p);
     case WORKLOAD_MULTI:
@@ -338,12 +372,28 @@ bool workload_make(struct workload_process *p)
 
 static void learn_key(struct workload_process *p, const struct check_seen *seen)
 {
-    p->workload->known[seen->key] =
-        (struct workload_known){ .value = seen->value, .mod_revision = seen->mod_revision };
+    p->workload->known[seen->key] = *seen;
     for (uint32_t i = 0; i < p->follow.key_count; i++) {
         if (p->follow.keys[i] == seen->key)
             p->follow.seen[i] = *seen;
     }
+}
+
+static void learn_step(struct workload_process *p, const struct check_op *op,
+                       const struct check_step *s)
+{
+    struct workload *w = p->workload;
+    bool is_absent = s->kind == CHECK_DELETE || s->seen_count == 0;
+    for (uint32_t i = 0; i < s->seen_count; i++)
+        learn_key(p, &w->history.seen[s->seen_first + i]);
+    if (s->kind == CHECK_PUT) /* create revision and version are as good as those known before */
+        learn_key(p, &(struct check_seen){ .key = s->key,
+                                           .value = s->value,
+                                           .create_revision = w->known[s->key].create_revision,
+                                           .mod_revision = op->revision,
+                                           .version = w->known[s->key].version + 1 });
+    else if (is_absent && s->key_end == s->key + 1)
+        w->known[s->key] = (struct check_seen){ .key = s->key };
 }
 
 void workload_learn(struct workload_process *p)
@@ -354,16 +404,8 @@ void workload_learn(struct workload_process *p)
     if (op->revision > w->counters.newest_revision)
         w->counters.newest_revision = op->revision;
     struct check_part part = check_op_branch(op);
-    for (uint32_t n = 0; n < part.count && op->at_revision == 0; n++) {
-        const struct check_step *s = &h->steps[part.first + n];
-        if (s->kind == CHECK_PUT)
-            learn_key(p, &(struct check_seen){
-                             .key = s->key, .value = s->value, .mod_revision = op->revision });
-        for (uint32_t i = 0; i < s->seen_count; i++)
-            learn_key(p, &h->seen[s->seen_first + i]);
-        if (s->kind != CHECK_PUT && s->seen_count == 0 && s->key_end == s->key + 1)
-            w->known[s->key] = (struct workload_known){ 0 };
-    }
+    for (uint32_t n = 0; n < part.count && op->at_revision == 0; n++)
+        learn_step(p, op, &h->steps[part.first + n]);
     p->follow.is_due = p->follow.key_count > 0 && op->compares.count == 0;
     if (!p->follow.is_due)
         p->follow.key_count = 0;

@@ -60,6 +60,7 @@ static void step_make(struct step_message *m, const struct check_history *h,
         etcdserverpb__put_request__init(&m->put);
         m->put.key = key_of(s->key, m->key);
         m->put.value = value_of(h, s->value);
+        m->put.prev_kv = s->prev;
         m->op.request_case = ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_PUT;
         m->op.request_put = &m->put;
         break;
@@ -68,6 +69,7 @@ static void step_make(struct step_message *m, const struct check_history *h,
         m->del.key = key_of(s->key, m->key);
         if (s->key_end > s->key + 1)
             m->del.range_end = key_of(s->key_end, m->key_end);
+        m->del.prev_kv = s->prev;
         m->op.request_case = ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_DELETE_RANGE;
         m->op.request_delete_range = &m->del;
         break;
@@ -208,15 +210,11 @@ static bool key_parse(const struct workload *w, ProtobufCBinaryData bytes, uint3
     return key < w->key_count;
 }
 
-static bool range_take(struct workload *w, struct check_step *s,
-                       const Etcdserverpb__RangeResponse *m)
+static bool seen_take(struct workload *w, struct check_step *s, Mvccpb__KeyValue **kvs,
+                      size_t count)
 {
-    if (!m)
-        return false;
-    s->count = m->count;
-    s->more = m->more;
-    for (size_t i = 0; i < m->n_kvs; i++) {
-        const Mvccpb__KeyValue *kv = m->kvs[i];
+    for (size_t i = 0; i < count; i++) {
+        const Mvccpb__KeyValue *kv = kvs[i];
         struct check_seen seen = { .create_revision = kv->create_revision,
                                    .mod_revision = kv->mod_revision,
                                    .version = kv->version };
@@ -229,6 +227,34 @@ static bool range_take(struct workload *w, struct check_step *s,
     return true;
 }
 
+static bool range_take(struct workload *w, struct check_step *s,
+                       const Etcdserverpb__RangeResponse *m)
+{
+    if (!m)
+        return false;
+    s->count = m->count;
+    s->more = m->more;
+    return seen_take(w, s, m->kvs, m->n_kvs);
+}
+
+static bool put_take(struct workload *w, struct check_step *s, const Etcdserverpb__PutResponse *m)
+{
+    if (!m)
+        return false;
+    Mvccpb__KeyValue *prev = m->prev_kv;
+    s->count = prev != NULL;
+    return seen_take(w, s, &prev, prev ? 1 : 0);
+}
+
+static bool delete_take(struct workload *w, struct check_step *s,
+                        const Etcdserverpb__DeleteRangeResponse *m)
+{
+    if (!m)
+        return false;
+    s->count = m->deleted;
+    return seen_take(w, s, m->prev_kvs, m->n_prev_kvs);
+}
+
 static bool step_take(struct workload *w, struct check_step *s, const Etcdserverpb__ResponseOp *m)
 {
     switch (s->kind) {
@@ -236,13 +262,11 @@ static bool step_take(struct workload *w, struct check_step *s, const Etcdserver
         return m->response_case == ETCDSERVERPB__RESPONSE_OP__RESPONSE_RESPONSE_RANGE &&
                range_take(w, s, m->response_range);
     case CHECK_PUT:
-        return m->response_case == ETCDSERVERPB__RESPONSE_OP__RESPONSE_RESPONSE_PUT;
+        return m->response_case == ETCDSERVERPB__RESPONSE_OP__RESPONSE_RESPONSE_PUT &&
+               put_take(w, s, m->response_put);
     case CHECK_DELETE:
-        if (m->response_case != ETCDSERVERPB__RESPONSE_OP__RESPONSE_RESPONSE_DELETE_RANGE ||
-            !m->response_delete_range)
-            return false;
-        s->count = m->response_delete_range->deleted;
-        return true;
+        return m->response_case == ETCDSERVERPB__RESPONSE_OP__RESPONSE_RESPONSE_DELETE_RANGE &&
+               delete_take(w, s, m->response_delete_range);
     case CHECK_STEP_KINDS:
         break;
     }
@@ -292,14 +316,11 @@ static bool plain_decode(struct workload_process *p, struct check_op *op)
     if (s->kind == CHECK_PUT) {
         const Etcdserverpb__PutResponse *m =
             (const void *)unpack(p, &etcdserverpb__put_response__descriptor);
-        return m && header_take(op, m->header);
+        return m && header_take(op, m->header) && put_take(w, s, m);
     }
     const Etcdserverpb__DeleteRangeResponse *m =
         (const void *)unpack(p, &etcdserverpb__delete_range_response__descriptor);
-    if (!m || !header_take(op, m->header))
-        return false;
-    s->count = m->deleted;
-    return true;
+    return m && header_take(op, m->header) && delete_take(w, s, m);
 }
 
 bool workload_decode(struct workload_process *p)

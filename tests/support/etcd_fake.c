@@ -9,7 +9,7 @@
 #include "rpc/grpc.h"
 #include "tests/support/loop_fixture.h"
 
-enum { KEYS_MAX = 999, KEY_BYTES = 4, DELAY_MS = 3, STALE_REVISIONS = 6, BUG_ONE_IN = 50 };
+enum { KEYS_MAX = 999, KEY_BYTES = 4, DELAY_MS = 3, STALE_REVISIONS = 6, BUG_ONE_IN = 12 };
 
 struct version {
     int64_t mod, create, version; /* version 0: deleted */
@@ -112,11 +112,20 @@ static int64_t store_delete(struct etcd_fake *f, const Etcdserverpb__DeleteRange
 static bool compare_holds(const struct etcd_fake *f, const Etcdserverpb__Compare *c)
 {
     const struct version *v = version_at(f, key_number(c->key), f->revision);
-    cr_assert_eq(c->result, ETCDSERVERPB__COMPARE__COMPARE_RESULT__EQUAL);
     if (c->target == ETCDSERVERPB__COMPARE__COMPARE_TARGET__VALUE)
         return v->version > 0 && slice_equal(v->value, slice_of(c->value.data, c->value.len));
-    cr_assert_eq(c->target, ETCDSERVERPB__COMPARE__COMPARE_TARGET__MOD);
-    return (v->version > 0 ? v->mod : 0) == c->mod_revision;
+    bool is_mod = c->target == ETCDSERVERPB__COMPARE__COMPARE_TARGET__MOD;
+    bool is_create = c->target == ETCDSERVERPB__COMPARE__COMPARE_TARGET__CREATE;
+    int64_t is = v->version == 0 ? 0 : is_mod ? v->mod : is_create ? v->create : v->version;
+    int64_t to = is_mod ? c->mod_revision : is_create ? c->create_revision : c->version;
+    if (c->result == ETCDSERVERPB__COMPARE__COMPARE_RESULT__EQUAL)
+        return is == to;
+    if (c->result == ETCDSERVERPB__COMPARE__COMPARE_RESULT__GREATER)
+        return is > to;
+    if (c->result == ETCDSERVERPB__COMPARE__COMPARE_RESULT__LESS)
+        return is < to;
+    cr_assert_eq(c->result, ETCDSERVERPB__COMPARE__COMPARE_RESULT__NOT_EQUAL);
+    return is != to;
 }
 
 /* ---- answers, in the call's arena ---- */
@@ -210,23 +219,51 @@ static void range_make(struct held *h, const Etcdserverpb__RangeRequest *r)
     h->response = &made->base;
 }
 
+static Etcdserverpb__PutResponse *put(struct held *h, const Etcdserverpb__PutRequest *r,
+                                      int64_t revision)
+{
+    Etcdserverpb__PutResponse *made = make(h, sizeof *made);
+    etcdserverpb__put_response__init(made);
+    uint32_t key = key_number(r->key);
+    const struct version *old = version_at(h->fake, key, revision);
+    if (r->prev_kv && old->version > 0)
+        made->prev_kv = key_value(h, key, old);
+    store_put(h->fake, r, revision);
+    return made;
+}
+
 static void put_make(struct held *h, const Etcdserverpb__PutRequest *r)
 {
     struct etcd_fake *f = h->fake;
     Etcdserverpb__PutResponse *made = make(h, sizeof *made);
     etcdserverpb__put_response__init(made);
     if (!shows_bug(f, ETCD_FAKE_LOST_WRITE))
-        store_put(f, r, ++f->revision);
+        made = put(h, r, ++f->revision);
     made->header = header(h, f->revision);
     h->response = &made->base;
+}
+
+static Etcdserverpb__DeleteRangeResponse *delete_range(struct held *h,
+                                                       const Etcdserverpb__DeleteRangeRequest *r,
+                                                       int64_t revision)
+{
+    Etcdserverpb__DeleteRangeResponse *made = make(h, sizeof *made);
+    etcdserverpb__delete_range_response__init(made);
+    uint32_t first = key_number(r->key), end = end_number(r->key, r->range_end);
+    made->prev_kvs = make(h, (end - first) * sizeof(Mvccpb__KeyValue *));
+    for (uint32_t k = first; k < end && r->prev_kv; k++) {
+        const struct version *old = version_at(h->fake, k, revision);
+        if (old->version > 0)
+            made->prev_kvs[made->n_prev_kvs++] = key_value(h, k, old);
+    }
+    made->deleted = store_delete(h->fake, r, revision);
+    return made;
 }
 
 static void delete_make(struct held *h, const Etcdserverpb__DeleteRangeRequest *r)
 {
     struct etcd_fake *f = h->fake;
-    Etcdserverpb__DeleteRangeResponse *made = make(h, sizeof *made);
-    etcdserverpb__delete_range_response__init(made);
-    made->deleted = store_delete(f, r, f->revision + 1);
+    Etcdserverpb__DeleteRangeResponse *made = delete_range(h, r, f->revision + 1);
     f->revision += made->deleted > 0;
     made->header = header(h, f->revision);
     h->response = &made->base;
@@ -242,19 +279,19 @@ static Etcdserverpb__ResponseOp *step_make(struct held *h, const Etcdserverpb__R
         made->response_range = range(h, op->request_range, revision);
     } else if (op->request_case == ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_PUT) {
         made->response_case = ETCDSERVERPB__RESPONSE_OP__RESPONSE_RESPONSE_PUT;
-        made->response_put = make(h, sizeof *made->response_put);
-        etcdserverpb__put_response__init(made->response_put);
-        store_put(h->fake, op->request_put, revision);
+        made->response_put = put(h, op->request_put, revision);
         *wrote = true;
     } else {
         made->response_case = ETCDSERVERPB__RESPONSE_OP__RESPONSE_RESPONSE_DELETE_RANGE;
-        made->response_delete_range = make(h, sizeof *made->response_delete_range);
-        etcdserverpb__delete_range_response__init(made->response_delete_range);
-        int64_t deleted = store_delete(h->fake, op->request_delete_range, revision);
-        made->response_delete_range->deleted = deleted;
-        *wrote = *wrote || deleted > 0;
+        made->response_delete_range = delete_range(h, op->request_delete_range, revision);
+        *wrote = *wrote || made->response_delete_range->deleted > 0;
     }
     return made;
+}
+
+static bool is_put(const Etcdserverpb__RequestOp *op)
+{
+    return op->request_case == ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_PUT;
 }
 
 static void txn_make(struct held *h, const Etcdserverpb__TxnRequest *r)
@@ -270,12 +307,12 @@ static void txn_make(struct held *h, const Etcdserverpb__TxnRequest *r)
     size_t count = made->succeeded ? r->n_success : r->n_failure;
     Etcdserverpb__RequestOp **ops = made->succeeded ? r->success : r->failure;
     bool wrote = false;
-    bool is_half = count > 1 && shows_bug(f, ETCD_FAKE_HALF_TXN);
+    bool is_half =
+        count > 1 && is_put(ops[0]) && is_put(ops[1]) && shows_bug(f, ETCD_FAKE_HALF_TXN);
     made->responses = make(h, (count + 1) * sizeof(Etcdserverpb__ResponseOp *));
     for (size_t i = 0; i < count; i++) {
-        bool is_put = ops[i]->request_case == ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_PUT;
-        /* Half: what it says of the lost step is as of the made one. */
-        const Etcdserverpb__RequestOp *op = is_half && is_put ? ops[0] : ops[i];
+        /* Half: the second put is the first once more. */
+        const Etcdserverpb__RequestOp *op = is_half && i == 1 ? ops[0] : ops[i];
         made->responses[made->n_responses++] = step_make(h, op, f->revision + 1, &wrote);
     }
     f->revision += wrote;

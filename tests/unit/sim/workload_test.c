@@ -159,7 +159,7 @@ Test(workload, every_bug_is_seen)
     for (enum etcd_fake_bug bug = ETCD_FAKE_SOUND + 1; bug < ETCD_FAKE_BUGS; bug++) {
         struct run r;
         struct check_report report;
-        run_open(&r, (struct etcd_fake_options){ .seed = 7, .bug = bug }, 2500);
+        run_open(&r, (struct etcd_fake_options){ .seed = 7, .bug = bug }, 1500);
         loop_fixture_run(r.loop);
         cr_assert_gt(etcd_fake_bugs_shown(r.fake), 0, "bug %d", bug);
         cr_assert_eq(judge(&r, &report), CHECK_INVALID, "bug %d", bug);

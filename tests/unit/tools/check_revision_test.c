@@ -277,6 +277,62 @@ Test(check_revision, deleted_counts_and_limits)
     expect("answer against its state");
 }
 
+/* What a put or a delete says was there before is as good as a read. */
+Test(check_revision, previous_values)
+{
+    put("a");
+    size_t old = get(1);
+    const struct check_seen first = *seen_of(old);
+    size_t op = history_maker_put(m, 0, 0, "b");
+    step_of(op)->prev = true;
+    step_of(op)->count = 1;
+    cr_assert(check_history_see(h, step_of(op), &first));
+    history_maker_finish(m, op);
+    expect(NULL);
+    step_of(op)->seen_count = 0;
+    step_of(op)->count = 0;
+    expect("answer against its state");
+    step_of(op)->seen_count = 1;
+    step_of(op)->count = 1;
+    size_t gone = history_maker_delete(m, 0, 0);
+    step_of(gone)->prev = true;
+    cr_assert(check_history_see(h, step_of(gone), &first));
+    history_maker_finish(m, gone);
+    expect("answer against its state");
+}
+
+Test(check_revision, compares_of_every_kind)
+{
+    static const struct {
+        enum check_target target;
+        enum check_relation relation;
+        int64_t operand;
+        bool holds;
+    } rows[] = {
+        /* Of a key with create revision 2, mod revision 3, version 2. */
+        { CHECK_MOD, CHECK_EQUAL, 3, true },       { CHECK_MOD, CHECK_GREATER, 3, false },
+        { CHECK_MOD, CHECK_LESS, 4, true },        { CHECK_CREATE, CHECK_EQUAL, 3, false },
+        { CHECK_CREATE, CHECK_GREATER, 1, true },  { CHECK_CREATE, CHECK_NOT_EQUAL, 2, false },
+        { CHECK_VERSION, CHECK_EQUAL, 2, true },   { CHECK_VERSION, CHECK_LESS, 2, false },
+        { CHECK_VERSION, CHECK_GREATER, 1, true }, { CHECK_VERSION, CHECK_NOT_EQUAL, 1, true },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        teardown();
+        setup();
+        put("a");
+        put("b");
+        size_t op = history_maker_cas(m, 1, 0, 3, "c");
+        struct check_compare *c = &h->compares[h->ops[op].compares.first];
+        history_maker_effect(m, op); /* as if it held */
+        *c = (struct check_compare){ .target = rows[i].target,
+                                     .relation = rows[i].relation,
+                                     .key = 0,
+                                     .operand = rows[i].operand };
+        history_maker_end(m, op, CHECK_OK);
+        expect(rows[i].holds ? NULL : "compare against its state");
+    }
+}
+
 Test(check_revision, reads_of_the_past)
 {
     put("a");
