@@ -9,6 +9,7 @@
 #include "base/assert.h"
 #include "server/node_internal.h"
 #include "tests/sim/check.h"
+#include "tests/sim/run.h"
 #include "tools/check_revision.h"
 
 enum {
@@ -22,10 +23,7 @@ enum {
 void scene_open(struct scene *s, const struct scene_options *options)
 {
     *s = (struct scene){ 0 };
-    bool has_shm = access("/dev/shm", W_OK) == 0;
-    snprintf(s->scratch, sizeof s->scratch, "%s/holdfast-sim-XXXXXX",
-             has_shm ? "/dev/shm" : "/tmp");
-    ASSERT(mkdtemp(s->scratch));
+    run_scratch_enter();
     list_init(&s->ops);
     s->sim = sim_new(&(struct sim_options){
         .seed = options->seed,
@@ -33,7 +31,7 @@ void scene_open(struct scene *s, const struct scene_options *options)
         .client_host_count = 1,
         .is_traced = options->is_traced,
         .is_logged = options->is_logged,
-        .scratch = s->scratch,
+        .scratch = ".",
         .heartbeat_ms = SCENE_HEARTBEAT_MS,
         .election_ms = SCENE_ELECTION_MS,
     });
@@ -61,6 +59,17 @@ static bool has_ended(struct scene *s)
 
 static void wait_until(struct scene *s, bool (*is_so)(struct scene *s), const char *what);
 
+static void world_free(struct scene *s)
+{
+    struct list *node;
+    while ((node = list_pop_front(&s->ops)) != NULL) {
+        struct scene_op *op = LIST_ENTRY(node, struct scene_op, link);
+        sim_call_done(&op->call);
+        free(op);
+    }
+    sim_free(s->sim);
+}
+
 bool scene_close(struct scene *s)
 {
     for (size_t i = 0; i < SIM_NODES_MAX; i++) {
@@ -71,19 +80,11 @@ bool scene_close(struct scene *s)
     for (uint32_t i = 0; i < s->sim->options.node_count && !scene_has_failed(s); i++)
         sim_host_terminate(scene_host(s, i));
     wait_until(s, has_ended, "SIGTERM does not end all members");
-    if (scene_has_failed(s)) {
-        sim_scratch_remove(s->sim);
-        return false;
-    }
-    struct list *node;
-    while ((node = list_pop_front(&s->ops)) != NULL) {
-        struct scene_op *op = LIST_ENTRY(node, struct scene_op, link);
-        sim_call_done(&op->call);
-        free(op);
-    }
-    sim_free(s->sim);
-    IGNORE(rmdir(s->scratch) != 0, "each host has taken its part away");
-    return true;
+    bool is_good = !scene_has_failed(s);
+    if (is_good)
+        world_free(s);
+    run_scratch_remove(getpid());
+    return is_good;
 }
 
 /* ---- time ---- */

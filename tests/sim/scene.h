@@ -4,7 +4,7 @@
  * when it does not within a bound; from then on none does anything, and the story may run on to
  * its end. Nodes are counted from 0.
  *
- * Owner:  scene_open .. scene_close. An op lives until scene_close. Thread: one.
+ * Owner:  scene_open .. scene_close, one at a time. An op lives until scene_close. Thread: one.
  * Bounds: SCENE_CALLS_MAX calls in flight to one node.
  */
 #ifndef TESTS_SIM_SCENE_H
@@ -26,7 +26,6 @@ enum {
 struct scene {
     struct sim *sim;
     struct prng chance; /* for what the story leaves to the seed */
-    char scratch[32];
     struct sim_client *clients[SIM_NODES_MAX];
     uint32_t clients_open;
     struct list ops;
