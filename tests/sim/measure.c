@@ -10,11 +10,12 @@
 #include "base/assert.h"
 #include "tests/sim/check.h"
 #include "tests/sim/load.h"
+#include "tests/sim/run.h"
 #include "tests/sim/scene.h"
 
 enum {
     RUNS = 500,
-    RUNS_OF_TEST = 100,
+    RUNS_OF_TEST = 60,
     RUNS_MAX = 100000,
     WRITE_EACH_US = 1000,
     WARM_UP_MS = 500,
@@ -140,6 +141,7 @@ static uint64_t failover_apart(const struct loss *loss, uint64_t seed)
     close(ends[0]);
     int status;
     ASSERT(waitpid(pid, &status, 0) == pid);
+    run_scratch_remove(pid);
     return is_told && status == 0 ? us : UINT64_MAX;
 }
 
@@ -230,7 +232,7 @@ static bool measure_speed_of(const char *what, uint32_t clients, uint32_t think_
     scene_run(&s, (uint64_t)seconds * 1000);
     double took_s = wall_s() - began_s;
     ops = load_ops(load) - ops;
-    printf("%-14s %u clients: %.0f operations a wall second, %.0f simulated seconds a wall "
+    printf("%-14s %u clients: %.0f operations a wall second, %.1f simulated seconds a wall "
            "second\n",
            what, clients, (double)ops / took_s, seconds / took_s);
     load_stop(load);

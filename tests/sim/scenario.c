@@ -7,8 +7,9 @@
 
 #include "base/assert.h"
 #include "tests/sim/measure.h"
+#include "tests/sim/run.h"
 
-enum { EXIT_GOOD, EXIT_BAD, EXIT_USAGE };
+enum { EXIT_GOOD, EXIT_BAD, EXIT_USAGE, JOBS_MAX = 16 };
 
 static const struct scenario *const tables[] = {
     scenarios_of_writes,
@@ -38,34 +39,65 @@ static bool play_one(const struct scenario *c, const struct order *r, uint64_t s
 }
 
 /* In a process of its own: one that fails leaves its world as it stands. */
-static bool play_apart(const struct scenario *c, const struct order *r, uint64_t seed)
+static pid_t play_apart(const struct scenario *c, const struct order *r, uint64_t seed)
 {
     fflush(stdout);
     pid_t pid = fork();
     ASSERT(pid >= 0);
-    if (pid == 0) {
-        bool is_good = play_one(c, r, seed);
-        fflush(stdout);
-        _exit(is_good ? EXIT_GOOD : EXIT_BAD);
-    }
-    int status;
-    ASSERT(waitpid(pid, &status, 0) == pid);
-    return status == 0;
+    if (pid > 0)
+        return pid;
+    bool is_good = play_one(c, r, seed);
+    fflush(stdout);
+    _exit(is_good ? EXIT_GOOD : EXIT_BAD);
 }
 
+struct child {
+    pid_t pid; /* 0: none */
+    uint64_t seed;
+};
+
+/* Waits for one of them. Returns whether it was bad. */
+static bool child_end(const struct scenario *c, struct child *children, size_t count)
+{
+    int status;
+    pid_t pid = wait(&status);
+    ASSERT(pid > 0);
+    run_scratch_remove(pid);
+    size_t i = 0;
+    while (i < count - 1 && children[i].pid != pid)
+        i++;
+    children[i].pid = 0;
+    if (status != 0)
+        printf("  build/holdfast-sim --scenario %s %lu --trace\n", c->name,
+               (unsigned long)children[i].seed);
+    return status != 0;
+}
+
+/* As many at a time as there are processors. */
 static bool play(const struct scenario *c, const struct order *r)
 {
-    uint64_t bad = 0;
+    struct child children[JOBS_MAX] = { 0 };
+    long processors = sysconf(_SC_NPROCESSORS_ONLN);
+    size_t jobs = processors < 1 ? 1 : processors > JOBS_MAX ? JOBS_MAX : (size_t)processors;
+    size_t running = 0;
+    unsigned bad = 0;
     for (uint64_t seed = r->seed_first; seed <= r->seed_last; seed++) {
-        if (play_apart(c, r, seed))
-            continue;
-        bad++;
-        printf("  build/holdfast-sim --scenario %s %lu --trace\n", c->name, (unsigned long)seed);
+        if (running == jobs) {
+            bad += child_end(c, children, jobs);
+            running--;
+        }
+        size_t i = 0;
+        while (children[i].pid != 0)
+            i++;
+        children[i] = (struct child){ play_apart(c, r, seed), seed };
+        running++;
     }
+    for (; running > 0; running--)
+        bad += child_end(c, children, jobs);
     if (bad == 0)
         printf("%s: good\n", c->name);
     else
-        printf("%s: FAILED with %lu of %lu seeds\n", c->name, (unsigned long)bad,
+        printf("%s: FAILED with %u of %lu seeds\n", c->name, bad,
                (unsigned long)(r->seed_last - r->seed_first + 1));
     return bad == 0;
 }
