@@ -294,7 +294,7 @@ struct raft_options {
     uint64_t id;
     uint64_t seed;                  /* another at each start: election jitter, and what tells
                                        answers to this life's reads from those to an earlier's */
-    uint32_t election_timeout_ms;   /* [50, 50000]; real ones are drawn from [1, 2) times this */
+    uint32_t election_timeout_ms;   /* [50, 50000]; real ones are [1, 1.5) times this, apart */
     uint32_t heartbeat_ms;          /* > 0, election_timeout_ms at least 5 times this */
     uint32_t window_entries_max;    /* power of two, [4, 2^22]; half of it may be uncommitted */
     uint64_t window_bytes_max;      /* of entries in memory that cannot be dropped */

@@ -18,7 +18,8 @@
 enum {
     RAFT_APPENDS_PER_STEP_MAX = 16, /* to one member; its next answer lets it go on */
     RAFT_ROUNDS_INFLIGHT_MAX = 4,   /* reads past it share the next round */
-    RAFT_DEAD_RETRY_MS = 10,        /* [1, 2) times this between pre-votes when a leader died */
+    RAFT_DEAD_APART_MS = 5,         /* between the first pre-votes of members when a leader died */
+    RAFT_DEAD_RETRY_MS = 10,        /* [1, 2) times this between all later ones */
     RAFT_MESSAGES_MAX =
         RAFT_MEMBERS_MAX * (RAFT_APPENDS_PER_STEP_MAX + 5) + RAFT_READS_WAITING_MAX + 8,
 };

@@ -282,7 +282,7 @@ static void bury(struct sim_host *h)
     if (h->starts_again)
         sim_host_start_later(h, RESTART_US);
     h->starts_again = false;
-    if (h->exit_code == EXIT_CODE_OK)
+    if (h->exit_code == EXIT_CODE_OK || h->exit_code == h->excused_code)
         return;
     if (h->is_hurt && sim_host_may_end_so(h))
         return; /* nobody has replaced it yet */

@@ -51,8 +51,9 @@ struct sim_host {
     bool wants_power_cut;     /* the death that is under way takes the power, too */
     enum exit_code exit_code; /* of the last life that ended by itself */
     char exit_text[DAEMON_DETAIL_BYTES];
-    struct event burial;  /* the process has died in its own turn */
-    struct event restart; /* a supervisor starts it again */
+    enum exit_code excused_code; /* a story expects this end of it: then it is not started again */
+    struct event burial;         /* the process has died in its own turn */
+    struct event restart;        /* a supervisor starts it again */
 };
 
 void sim_host_init(struct sim_host *h, struct sim *sim, uint32_t index, bool is_node);

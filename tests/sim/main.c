@@ -8,7 +8,9 @@
 
 #include "base/assert.h"
 #include "tests/sim/many.h"
+#include "tests/sim/measure.h"
 #include "tests/sim/minimise.h"
+#include "tests/sim/scenario.h"
 
 enum { EXIT_GOOD, EXIT_BAD, EXIT_USAGE };
 
@@ -67,6 +69,8 @@ static int usage(void)
           "holdfast-sim --minutes N [--jobs N] [--mix] [--report FILE]\n"
           "  with [--nodes 3] [--seconds 30] [--steps N] [--profile usual] [--clients 8]\n"
           "       [--think-ms 100]\n"
+          "holdfast-sim --scenario NAME|all|list [SEED [--trace] [--log]]\n"
+          "holdfast-sim --measure failover [RUNS | LOSS SEED] | speed\n"
           "profiles:\n",
           stderr);
     sim_profiles_print(stderr);
@@ -193,6 +197,10 @@ static int run_one(const struct run_options *o)
 
 int main(int argc, char **argv)
 {
+    if (argc > 1 && strcmp(argv[1], "--scenario") == 0)
+        return scenario_main(argc - 2, argv + 2);
+    if (argc > 1 && strcmp(argv[1], "--measure") == 0)
+        return measure_main(argc - 2, argv + 2);
     struct command c = {
         .many = { .run = { .seed = 1,
                            .node_count = 3,

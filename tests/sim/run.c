@@ -211,11 +211,18 @@ void run_scratch_remove(pid_t pid)
     IGNORE(nftw(scratch, remove_one, 16, FTW_DEPTH | FTW_PHYS), "it need not be there");
 }
 
-static void open_world(struct run *r, const char *scratch)
+void run_scratch_enter(void)
+{
+    char scratch[SIM_PATH_BYTES];
+    run_scratch_remove(getpid());
+    scratch_name(scratch, getpid());
+    ASSERT(mkdir(scratch, 0700) == 0 && chdir(scratch) == 0);
+}
+
+static void open_world(struct run *r)
 {
     const struct run_options *o = r->options;
-    /* Paths are part of what nodes say: the same in each run. */
-    ASSERT(mkdir(scratch, 0700) == 0 && chdir(scratch) == 0);
+    run_scratch_enter();
     r->sim = sim_new(&(struct sim_options){
         .seed = o->seed,
         .node_count = o->node_count,
@@ -234,10 +241,7 @@ static void open_world(struct run *r, const char *scratch)
 struct run_result run(const struct run_options *options)
 {
     struct run r = { .options = options };
-    char scratch[SIM_PATH_BYTES];
-    run_scratch_remove(getpid());
-    scratch_name(scratch, getpid());
-    open_world(&r, scratch);
+    open_world(&r);
     start_all(&r);
     clients_open(&r);
     sim_run_until(r.sim, r.sim->now_us + WARM_UP_US);

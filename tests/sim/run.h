@@ -43,6 +43,10 @@ struct run_result run(const struct run_options *options);
 /* The faults that it would have. */
 void run_plan(const struct run_options *options, struct sim_plan *ret_plan);
 
+/* A directory for this process's files, which is then the current one: paths are part of what nodes
+ * say, and the same in each run. */
+void run_scratch_enter(void);
+
 /* What a run in that process left on the disk, should it have died. */
 void run_scratch_remove(pid_t pid);
 
