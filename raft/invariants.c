@@ -137,7 +137,8 @@ static void check_members(const struct raft *r)
 static void check_config(const struct raft *r)
 {
     const struct raft_config *config = &r->config.config;
-    bool knows_nobody = config->member_count == 0; /* a member that joins, before its first entries */
+    bool knows_nobody =
+        config->member_count == 0; /* a member that joins, before its first entries */
     ASSERT(knows_nobody ? r->config.index == 0 : raft_config_is_valid(config));
     ASSERT(r->config_before.config.member_count == 0 ||
            raft_config_is_valid(&r->config_before.config));

@@ -141,9 +141,9 @@ struct node {
     bool leave_joint_due; /* from the last ready */
     struct node_join join;
     uint64_t membership_changes; /* of the machine, carried out */
-    bool is_removed;            /* it waits for its last words to leave */
-    struct timer removal_timer; /* then it ends */
-    struct list transfers;      /* struct node_transfer */
+    bool is_removed;             /* it waits for its last words to leave */
+    struct timer removal_timer;  /* then it ends */
+    struct list transfers;       /* struct node_transfer */
     uint32_t transfer_count;
     struct timer leave_timer;
     struct io_job identity_job; /* saves `identity` */

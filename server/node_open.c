@@ -23,9 +23,9 @@ static enum exit_code open_directory(struct node *node, char *detail)
     const char *path = node->options.data_dir;
     node->dir_fd = identity_dir_open(node->io, path);
     if (node->dir_fd < 0)
-        return node_detail_set(
-            detail, node->dir_fd == -ENOSPC ? EXIT_CODE_NO_SPACE : EXIT_CODE_IO,
-            "cannot make or open the data directory", path, strerror(-node->dir_fd));
+        return node_detail_set(detail, node->dir_fd == -ENOSPC ? EXIT_CODE_NO_SPACE : EXIT_CODE_IO,
+                               "cannot make or open the data directory", path,
+                               strerror(-node->dir_fd));
     enum identity_err err = identity_lock(node->io, node->dir_fd, &node->lock_fd);
     if (err == IDENTITY_E_LOCKED)
         return node_detail_set(
