@@ -176,3 +176,23 @@ Test(raft_hostile, random_contents_break_nothing)
     }
     cr_assert_gt(taken, (uint64_t)ROUNDS * MESSAGES / 4, "most of it was refused at the door");
 }
+
+/* No honest node votes for a candidate that has not asked, so this must not elect it (I1, I9). */
+Test(raft_hostile, votes_that_a_candidate_did_not_ask_for)
+{
+    struct rig rig = rig_defaults();
+    rig.options.pre_vote = false;
+    rig_open(&rig, "");
+    rig_tick(&rig, 0);
+    rig_tick(&rig, 200);
+    for (uint64_t from = 2; from <= 3; from++)
+        cr_assert_eq(rig_receive(&rig, (struct raft_msg){ .type = RAFT_MSG_VOTE_RESULT,
+                                                          .from = from,
+                                                          .term = 1,
+                                                          .vote_result = { false, true } }),
+                     RAFT_OK);
+    cr_assert_eq(raft_status(rig.raft).role, RAFT_CANDIDATE);
+    rig_durable(&rig);
+    cr_assert_eq(rig_message_count(&rig, RAFT_MSG_VOTE), 2);
+    rig_close(&rig);
+}
