@@ -206,4 +206,5 @@ clean:
 
 -include $(LIB_O:.o=.d) $(CTL_O:.o=.d) $(DEMO_O:.o=.d) $(CLIENT_O:.o=.d) $(SUPPORT_O:.o=.d) \
 	$(UNIT_C:%.c=$(B)/obj/%.d) $(B)/obj/server/main.d $(COV_O:.o=.d) \
+	$(COV_TEST:$(COV)/%=$(COV)/obj/tests/unit/raft/%.d) \
 	$(B)/obj/tests/e2e/writers.d
