@@ -52,7 +52,7 @@ static bool is_vote_possible(const struct raft_msg *msg)
 static bool is_vote_result_possible(const struct raft *r, const struct raft_msg *msg)
 {
     return msg->vote_result.pre_vote || !msg->vote_result.granted || msg->term != r->term ||
-           r->role != RAFT_CANDIDATE || r->hard_seq <= r->seq_durable;
+           r->role != RAFT_CANDIDATE || r->has_asked;
 }
 
 enum raft_err raft_message_check(const struct raft *r, const struct raft_msg *msg)
