@@ -81,6 +81,7 @@ help:
 	@echo 'make sim SEED=1         a seed in the simulator; TRACE=1 shows it, MINIMISE=1 shortens it'
 	@echo 'make soak MINUTES=30    new seeds on all cores, report in build/soak-report.txt'
 	@echo 'make measure   an idle cluster, and starts with a million keys on disk'
+	@echo 'make coverage  what the unit tests of raft/ run of it (MISSED=1: and what they do not)'
 	@echo 'make lint      structure, purity, banned calls, formatting'
 	@echo 'make unit      unit tests alone (SAN=1: with sanitizers)'
 	@echo 'make all       build/holdfastd and build/holdfastctl'
@@ -178,6 +179,29 @@ cluster: all
 	@$(MAKE) --no-print-directory $(B)/holdfast-demo
 	@$(B)/holdfast-demo --cluster
 
+# raft/ built to count what runs, and its unit tests, linked without the rest of the project.
+COV      := build/cov
+COV_C    := $(wildcard raft/*.c base/*.c tests/support/raft_*.c)
+COV_O    := $(COV_C:%.c=$(COV)/obj/%.o)
+COV_TEST := $(patsubst tests/unit/raft/%.c,$(COV)/%,$(wildcard tests/unit/raft/*_test.c))
+
+$(COV)/obj/raft/%.o: COV_FLAGS := --coverage
+$(COV)/obj/%.o: %.c Makefile
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -O0 $(COV_FLAGS) -MMD -MP -c -o $@ $<
+
+$(COV)/%_test: $(COV)/obj/tests/unit/raft/%_test.o $(COV_O)
+	$(Q)$(CC) $(LDFLAGS) --coverage -o $@ $^ $(LDLIBS) -lcriterion
+
+.PHONY: coverage cov-tests
+cov-tests: $(COV_TEST)
+
+coverage: deps
+	@$(MAKE) --no-print-directory cov-tests
+	@rm -f $(COV)/obj/raft/*.gcda
+	@for t in $(COV_TEST); do $$t >$(COV)/log 2>&1 || { cat $(COV)/log; exit 1; }; done
+	@tools/coverage $(if $(MISSED),--missed)
+
 # ROUNDS of kill -9 of all NODES at once under load, each followed by a check of everything.
 ROUNDS := 100
 NODES  := 3
@@ -223,6 +247,6 @@ clean:
 	rm -rf build
 
 -include $(LIB_O:.o=.d) $(CTL_O:.o=.d) $(DEMO_O:.o=.d) $(CLIENT_O:.o=.d) $(SUPPORT_O:.o=.d) \
-	$(CHECK_O:.o=.d) $(SIM_LOAD_O:.o=.d) \
+	$(CHECK_O:.o=.d) $(SIM_LOAD_O:.o=.d) $(COV_O:.o=.d) \
 	$(UNIT_C:%.c=$(B)/obj/%.d) $(B)/obj/server/main.d \
 	$(B)/obj/tests/e2e/writers.d $(SIM_O:.o=.d)

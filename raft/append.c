@@ -102,13 +102,20 @@ static void owe_answer(struct raft *r, uint64_t match)
     raft_append_answer_due(r);
 }
 
+/* Tells the leader once more how far this is, because of what else the answer says. */
+void raft_append_answer_again(struct raft *r)
+{
+    ASSERT(r->term_leader != 0); /* it has said something in this term */
+    owe_answer(r, r->answered);
+}
+
 /* A leader that was told "no room" waits: tell it that there is some again. */
 void raft_append_on_flushed(struct raft *r)
 {
     if (!r->said_no_room || raft_log_room(&r->log) == 0)
         return;
     r->said_no_room = false;
-    owe_answer(r, r->answered);
+    raft_append_answer_again(r);
 }
 
 static void push_rejection(struct raft *r, uint64_t to, uint64_t rejected_prev,

@@ -185,9 +185,7 @@ static void become_candidate(struct raft *r)
 
 void raft_election_on_durable(struct raft *r)
 {
-    if (r->role != RAFT_CANDIDATE || r->hard_seq > r->seq_durable)
-        return;
-    if (r->has_asked)
+    if (r->role != RAFT_CANDIDATE || r->has_asked || r->hard_seq > r->seq_durable)
         return;
     ASSERT(r->log.durable == r->log.last.index);
     r->has_asked = true;

@@ -43,7 +43,10 @@ uint64_t raft_quorum_contact_ms(const struct raft *r)
 }
 
 /* A leader that a quorum does not hear steps down (thesis §6.2): its clients look elsewhere, and
- * its own stickiness ends. */
+ * its own stickiness ends. In a joint configuration that means both halves:
+ *   1. {1,2,3} is to become {3,4,5}; the leader, 1, reaches 2 and 3, and 3 alone reaches 4 and 5
+ *   2. 1 commits nothing and confirms no read; 3 could do both
+ *   3. as long as 1 leads, 2 and 3 hear it and elect nobody else. */
 void raft_on_leader_tick(struct raft *r)
 {
     if (r->role == RAFT_LEADER &&
@@ -80,8 +83,10 @@ static void look_for_loss(struct raft *r, struct raft_progress *p)
     uint64_t quiet_ms = r->now_ms - p->append_ms;
     switch (p->state) {
     case RAFT_PROGRESS_PROBE:
-        if (quiet_ms >= r->options.heartbeat_ms)
-            p->probe_sent = false;
+        if (quiet_ms < r->options.heartbeat_ms || !p->probe_sent)
+            break;
+        p->probe_sent = false;
+        p->gap_check_due = true; /* it was sent for its answer, though all may be there */
         break;
     case RAFT_PROGRESS_REPLICATE:
         if (quiet_ms >= r->options.heartbeat_ms && p->match + 1 < p->next)

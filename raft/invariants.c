@@ -132,6 +132,51 @@ static void check_members(const struct raft *r)
             ASSERT(r->members[i].inflights != r->members[j].inflights);
 }
 
+/* The configuration in force is the newest of the log, and one before it is all that may be needed
+ * (membership.c). */
+static void check_config(const struct raft *r)
+{
+    const struct raft_config *config = &r->config.config;
+    ASSERT(raft_config_is_valid(config));
+    ASSERT(raft_config_is_valid(&r->config_before.config));
+    ASSERT(r->config_before.index <= r->config.index);
+    ASSERT(r->config.index <= r->log.last.index);
+    for (uint64_t i = r->log.last.index; i >= r->log.first; i--) {
+        if (r->log.entries[raft_log_slot(&r->log, i)].type != RAFT_ENTRY_CONFIG)
+            continue;
+        ASSERT(i == r->config.index || (r->config.index == 0 && i <= r->log.flushed));
+        break;
+    }
+    ASSERT(r->member_count == config->member_count);
+    for (uint32_t i = 0; i < r->member_count; i++) {
+        ASSERT(r->members[i].id == config->members[i].id);
+        ASSERT(r->members[i].roles == config->members[i].roles);
+        ASSERT(r->members[i].snapshot_backoff_ms <= 8ull * r->options.election_timeout_ms);
+    }
+}
+
+static void check_transfer(const struct raft *r)
+{
+    if (r->transferee == 0)
+        return;
+    ASSERT(r->role == RAFT_LEADER);
+    ASSERT(r->transferee != r->options.id);
+    ASSERT(raft_config_has_voter(&r->config.config, r->transferee));
+    ASSERT(r->now_ms < r->transfer_deadline_ms);
+    ASSERT(!r->transfer_is_sent || r->transfer_told == r->transferee);
+}
+
+/* I7: no say, and no target but of a leader's own words in this term. */
+static void check_repair(const struct raft *r)
+{
+    if (!r->awaits_repair)
+        return;
+    ASSERT(r->repair_id != 0);
+    ASSERT(r->role == RAFT_FOLLOWER);
+    ASSERT(r->pending_vote == 0);
+    ASSERT(!r->repair_has_target || r->term_leader != 0);
+}
+
 static void check_reads(const struct raft *r)
 {
     ASSERT(r->read_count <= RAFT_READS_WAITING_MAX);
@@ -159,5 +204,8 @@ void raft_check_invariants(const struct raft *r)
     check_role(r);
     check_promises(r);
     check_members(r);
+    check_config(r);
+    check_transfer(r);
+    check_repair(r);
     check_reads(r);
 }

@@ -1,10 +1,9 @@
-/* Configurations: the one in force, the one before it, and which may come next (Raft §6, thesis
- * §4).
+/* Configurations: the one in force, the one before it, and which may follow (Raft §6, thesis §4).
  *
  * A configuration is in force when its entry is in the log, not when that is committed or applied.
  * By applied ones two majorities could miss each other (etcd 7625):
- *   1. {1,2,3}: the leader, 1, adds 4, which is on 1, 2 and 4 and so committed; then it adds 5,
- * which is on 1, 4 and 5 and so committed
+ *   1. {1,2,3}: the leader, 1, adds 4: on 1, 2 and 4, so committed; then it adds 5: on 1, 4 and
+ *      5, so committed
  *   2. 2 has the first entry and has not applied it; with 3 it is two of {1,2,3}, is elected, and
  *      commits with 3 what 1 with 4 and 5 knows nothing of
  *   3. but its log says {1,2,3,4}, so it needs 1 or 4 too, and they refuse a log without 5's entry.

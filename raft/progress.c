@@ -114,6 +114,7 @@ void raft_progress_replicate(const struct raft *r, struct raft_progress *p)
 {
     inflights_clear(p);
     p->state = RAFT_PROGRESS_REPLICATE;
+    p->gap_check_due = false;
     p->next = p->match + 1;
     if (p->probe_sent && p->probe.last_index > p->match) {
         p->next = p->probe.last_index + 1;

@@ -108,6 +108,7 @@ static void on_durable(struct raft *r, uint64_t persist_seq)
         return;
     r->seq_durable = persist_seq;
     raft_log_on_durable(&r->log, persist_seq);
+    raft_repair_advance(r); /* before what is durable is answered */
     raft_vote_on_durable(r);
     raft_append_answer_due(r);
     raft_election_on_durable(r);

@@ -161,11 +161,14 @@ enum raft_event_type {
                             leader, or, after an election timeout, with this one going on.
                             RAFT_E_TRANSFEREE: not another voter, or none is fit. */
     RAFT_EV_SNAPSHOT_SENT,      /* answers ready.snapshots; ignored when the need has passed */
-    RAFT_EV_SNAPSHOT_INSTALLED, /* the state machine now is a snapshot's, durably, the log on the
-                            disk begins anew after it, and keeps what raft_entry_at gives after
-                            it if raft_term_at says that pos is in the log. Its sender led our
-                            present term; a leader steps down. RAFT_E_STATE: it contradicts
-                            itself or our term. Nothing happens when pos is applied already. */
+    RAFT_EV_SNAPSHOT_INSTALLED, /* the state machine now is a snapshot's, durably, and the log on
+                            the disk begins anew after it: with the entries that raft_entry_at
+                            gives after pos if raft_term_at says that pos is in the log, else
+                            empty. So that the log does not change in between, nothing else is
+                            fed from when that is written to this event. What readies asked to
+                            persist before still gets its RAFT_EV_DURABLE. A leader steps down.
+                            RAFT_E_STATE: it contradicts itself, or is of a later term than ours.
+                            Nothing happens when pos is applied already. */
 };
 
 struct raft_event {
@@ -276,8 +279,8 @@ struct raft_ready {
      * one that leaves it. */
     bool leave_joint_due;
 
-    bool
-        repaired; /* what this disk had lost is back and durable: it counts and votes from now on */
+    /* What this disk had lost is back and durable: this node counts and votes from now on. */
+    bool repaired;
 
     bool status_changed; /* to RAFT_LEADER: now propose the NOOP, see RAFT_EV_PROPOSE */
     struct raft_status status;

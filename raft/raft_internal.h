@@ -217,6 +217,7 @@ void raft_ballots_count(struct raft *r); /* acts when the election is decided */
 enum raft_err raft_append_check(const struct raft *r, const struct raft_msg *msg);
 void raft_on_append(struct raft *r, const struct raft_msg *msg);
 void raft_append_answer_due(struct raft *r);
+void raft_append_answer_again(struct raft *r);
 void raft_append_on_flushed(struct raft *r);
 
 /* replication.c: the leader's side */

@@ -70,6 +70,14 @@ void raft_on_read(struct raft *r, uint64_t context)
 
 /* ---- the leader ---- */
 
+/* By the configuration in force when the answers are counted; it may be newer than the read.
+ *   1. {1,2,3}: the leader, 1, is asked for a read, and appends the joint {1,4,5} with {1,2,3}
+ *      before the round is answered
+ *   2. 2 and 3 may have elected 2 before the read was asked, and committed more; 4 and 5 know
+ *      nothing of that, so their answers alone prove nothing
+ *   3. the joint one needs two of {1,2,3} as well, and 2 and 3 answer no round of 1's term.
+ * A simple change is no different: its majorities meet those of the one before, and nobody is
+ * elected by one older still, since that was committed in this leader's term before. */
 static uint64_t confirmed_round(const struct raft *r)
 {
     uint64_t values[RAFT_MEMBERS_MAX] = { 0 };
@@ -214,9 +222,10 @@ void raft_reads_on_tick(struct raft *r)
     refuse_first(r, count);
 }
 
+/* Not on a leader, whose heartbeats come anyway. */
 uint64_t raft_reads_deadline_ms(const struct raft *r)
 {
-    if (r->role == RAFT_LEADER || r->read_count == 0)
+    if (r->read_count == 0)
         return RAFT_NEVER_MS;
     if (r->leader != 0)
         return r->reads_sent_ms + r->options.heartbeat_ms;

@@ -3,23 +3,26 @@
  * leaders count it for nothing: no commit, no read round, no contact.
  *
  * It is whole again when its log equals a leader's, durably, up to a target: that leader's last
- * index, as a heartbeat names it that was sent after this start. Call the node p, its term at this
- * start T. Whatever p acknowledged, it acknowledged before and in a term of at most T, since it
- * enters no term before that is durable, and while it awaits repair what it says counts for
- * nothing. Each such entry e that is committed, or ever will be, is in the leader's log and not
- * past its last index: a. The leader leads T itself. What p acknowledged to it, it had sent to p
- * before; what p acknowledged to leaders before it, b. says of T. A heartbeat could be older than
- * that:
+ * index, as a heartbeat names it that was sent after this start. Call the node p, and its term at
+ * this start T. What its disk may have lost, p acknowledged before this start, and in a term of at
+ * most T, since no term is acted in before it is durable. Each such entry e that is committed, or
+ * ever will be, is in the leader's log, at or below its last index:
+ *
+ *   a. The leader leads T. What p acknowledged to it, it had sent to p. What p acknowledged to
+ *      leaders before it was in p's log when p voted in T, if it did: elections see to it as ever
+ *      (Raft §5.4.3). But a heartbeat may be older than an acknowledgement:
  *        1. the leader's log ends at 5, and it sends a heartbeat, which is held up
  *        2. it sends 6 to p, p acknowledges it, and with p it is committed
  *        3. p restarts without 6, and the heartbeat arrives: it is whole at 5, and elects a node
  *           that has never seen 6.
- *      So in T a heartbeat counts only when it echoes the repair_id, which is new at each start.
- *   b. The leader leads a later term. It was elected without p: p's vote would have raised p's
- * term, which is durable. The quorum that acknowledged e and the one that voted meet in a node
- * other than p, which had e when it voted, or awaits repair itself and did not vote. So the leader
- *      has e since its election, as always (Raft §5.4.3), and any heartbeat of its will do.
- * Another leader's log may be shorter than the one before it had, so a new term fixes it anew.
+ *      So in T a heartbeat counts only when it echoes the repair_id, new at each start.
+ *   b. The leader leads a later term. It was elected without p, whose vote would have raised p's
+ *      durable term. The quorum that acknowledged e and the one that voted meet in a node other
+ *      than p. That had e when it voted, or had lost it and been repaired before, so by the same
+ *      argument had it back; it did not vote in between. So the leader has e since its election,
+ *      and any heartbeat of its will do.
+ *
+ * Another leader's log may be shorter than the one's before it, so a new term fixes it anew.
  *
  * What is left of the log may be a past that was overwritten, so the commit index on the disk says
  * nothing of it:
@@ -56,7 +59,7 @@ void raft_repair_on_heartbeat(struct raft *r, const struct raft_msg_heartbeat *h
     r->repair_target = heartbeat->last_index;
 }
 
-/* At the end of each step. */
+/* At the end of each step, and when more is durable. */
 void raft_repair_advance(struct raft *r)
 {
     if (!r->awaits_repair || !r->repair_has_target)
@@ -67,14 +70,16 @@ void raft_repair_advance(struct raft *r)
     r->awaits_repair = false;
     r->repaired = true;
     raft_election_reset(r);
+    raft_append_answer_again(r); /* it counts from now on */
 }
 
 /* ---- its leader ---- */
 
 /* Of each result, before its contents count. False: the member counts for nothing. What it
  * acknowledged before its disk lost it is forgotten when it is first heard to await repair. A
- * result from before that start may arrive after it: what it says was true then, and the target
- * covers it like all that was acknowledged. */
+ * result from before that start may still arrive after it, and then it counts until its next
+ * answer. That loses nothing: what it acknowledged back then was true then, and the target covers
+ * it; what it acknowledged since is durable there and equals our log. */
 bool raft_repair_hear(struct raft *r, struct raft_progress *p, uint64_t repair_id)
 {
     if (repair_id == 0) {

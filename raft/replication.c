@@ -129,6 +129,7 @@ static void send_probe(struct raft *r, struct raft_progress *p)
     }
     if (!push_append(r, p, p->next, entries, count))
         return;
+    p->gap_check_due = false;
     p->probe_sent = true;
     p->probe = (struct raft_inflight){ p->next - 1 + count, bytes };
     p->append_ms = r->now_ms;
@@ -200,7 +201,7 @@ void raft_replicate(struct raft *r)
             continue;
         switch (p->state) {
         case RAFT_PROGRESS_PROBE:
-            if (!p->probe_sent && p->next <= r->log.last.index)
+            if (!p->probe_sent && (p->gap_check_due || p->next <= r->log.last.index))
                 send_probe(r, p);
             break;
         case RAFT_PROGRESS_REPLICATE:

@@ -36,8 +36,10 @@ void raft_on_snapshot_sent(struct raft *r, uint64_t member, struct raft_pos pos,
     }
     ASSERT(pos.index <= r->log.applied);
     p->snapshot_backoff_ms = 0;
-    if (p->state == RAFT_PROGRESS_SNAPSHOT)
-        raft_progress_probe(p, pos.index > p->match ? pos.index + 1 : p->match + 1);
+    if (p->state != RAFT_PROGRESS_SNAPSHOT)
+        return;
+    raft_progress_probe(p, pos.index > p->match ? pos.index + 1 : p->match + 1);
+    p->gap_check_due = true; /* how far it is shows at once, though there may be nothing to send */
 }
 
 /* Where an empty append shows whether the member has come within reach by other means. */

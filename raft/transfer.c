@@ -9,8 +9,9 @@
  * leader just now. It says so only in the election that the leader asked for:
  *   1. leader 1 of term 5 sends 2 TIMEOUT_NOW; 2 asks for votes in term 6
  *   2. 2 loses, and 3 leads term 7
- *   3. a late copy of 2's request is of term 6 and moves nobody; what 2 asks in term 8 is without
- * it. The leader itself gives way to the one that it told, and to nobody else. A TIMEOUT_NOW that
+ *   3. a late copy of 2's request is of term 6 and moves nobody; in term 8 it asks without it.
+ *
+ * The leader itself gives way to the one that it told, and to nobody else. A TIMEOUT_NOW that
  * arrives after the leader has given up starts an election all the same: that costs time, and
  * nothing else. */
 #include "raft/raft_internal.h"

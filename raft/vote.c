@@ -40,15 +40,14 @@ void raft_vote_reject(struct raft *r, const struct raft_msg *msg)
     uint64_t term = r->term;
     if (msg->vote.pre_vote && msg->term - 1 > term)
         term = msg->term - 1;
-    if (term > 0) /* a blank disk that awaits repair: no message is of that term */
-        push_result(r, msg, term, false);
+    push_result(r, msg, term, false);
 }
 
 static bool is_grantable(const struct raft *r, const struct raft_msg *msg)
 {
     bool is_free =
         msg->term > r->term || r->vote == msg->from || (r->vote == 0 && r->term_leader == 0);
-    return is_free && !r->awaits_repair && raft_pos_is_fresh(r->log.last, msg->vote.last);
+    return is_free && raft_pos_is_fresh(r->log.last, msg->vote.last);
 }
 
 /* The term is settled: ours is msg->term, or below it for a pre-vote. A learner votes too, and a
@@ -56,9 +55,15 @@ static bool is_grantable(const struct raft *r, const struct raft_msg *msg)
  * the candidate who counts by its own (etcd: raft.go, Step).
  *   1. {1,2} and the learner 3; 1 makes 3 a voter, committed by 1 and 2; 1 dies
  *   2. 2 needs two of {1,2,3}: 3's vote, who has not received that entry.
- * The vote is no less safe for that: it still goes to one candidate a term, with a log as fresh. */
+ * And {1,2}: 1 adds 3 and then 4 while 2 is away, and dies; 3 and 4 need three of {1,2,3,4}, so the
+ * vote of 2, who has never heard of them. The vote is no less safe for that: it still goes to one
+ * candidate a term, with a log as fresh. */
 void raft_on_vote(struct raft *r, const struct raft_msg *msg)
 {
+    /* No refusal either, which is faster than any grant: with a leader known dead one refusal may
+     * decide an election (raft_quorum_vote), and this node would refuse again and again. */
+    if (r->awaits_repair)
+        return;
     if (!is_grantable(r, msg)) {
         raft_vote_reject(r, msg);
         return;
@@ -93,7 +98,7 @@ void raft_vote_on_durable(struct raft *r)
 static bool is_awaited(const struct raft *r, const struct raft_msg *msg)
 {
     if (!msg->vote_result.pre_vote)
-        return r->role == RAFT_CANDIDATE && msg->term == r->term;
+        return r->role == RAFT_CANDIDATE;
     if (r->role != RAFT_PRE_CANDIDATE)
         return false;
     return msg->term == (msg->vote_result.granted ? r->term + 1 : r->term);

@@ -33,6 +33,8 @@ struct cluster_options {
     uint32_t disk_max_ms;
     uint32_t drop_permille;
     uint32_t duplicate_permille;
+    uint32_t late_permille; /* of the messages: up to late_max_ms more */
+    uint32_t late_max_ms;
     uint32_t flush_permille; /* of the readies that apply something */
     uint32_t trim_permille;  /* of the flushes: the log store drops all it may, whoever needs it */
     uint32_t snapshot_fail_permille;
@@ -57,7 +59,7 @@ struct cluster_disk {
     struct raft_entry *past;
     uint64_t past_count;
 
-    struct raft_pos *lost; /* what it had and has lost; by index */
+    struct raft_pos *lost; /* what it held when it lost something */
     uint64_t lost_count;
 };
 

@@ -167,6 +167,15 @@ static bool are_equal(const struct raft_config *a, const struct raft_config *b)
            memcmp(a->members, b->members, a->member_count * sizeof a->members[0]) == 0;
 }
 
+/* A leader appends one only after it has committed an entry of its own term (Ongaro's rule). */
+static bool is_too_early(const struct raft *r, uint64_t index)
+{
+    struct raft_status status = raft_status(r);
+    uint64_t commit = raft_commit_index(r);
+    return status.role == RAFT_LEADER && index > commit && raft_term_at(r, index) == status.term &&
+           raft_term_at(r, commit) != status.term;
+}
+
 /* The configuration in force is that of the log's newest entry of that type, and its quorums meet
  * those of the one before. */
 void cluster_check_config(struct cluster *c, struct cluster_node *n)
@@ -179,6 +188,8 @@ void cluster_check_config(struct cluster *c, struct cluster_node *n)
         cluster_fail(c, n, "goes by another configuration than its log says");
     if (newest.index != 0 && in_force.index != 0 && newest.index != in_force.index)
         cluster_fail(c, n, "goes by a configuration at another index than its log says");
+    if (is_too_early(n->raft, in_force.index))
+        cluster_fail(c, n, "changes the members before it has committed anything");
     if (!do_quorums_meet(&committed.config, &in_force.config))
         cluster_fail(c, n, "goes by a configuration whose quorums miss those of the committed one");
 }

@@ -109,15 +109,18 @@ void cluster_send(struct cluster *c, const struct raft_msg *msg)
     uint32_t to = (uint32_t)msg->to - 1;
     if (c->cut[msg->from - 1][to] || cluster_happens(c, c->options.drop_permille))
         return;
+    uint64_t late_ms = 0;
+    if (cluster_happens(c, c->options.late_permille))
+        late_ms = prng_below(&c->prng, c->options.late_max_ms);
     uint32_t copies = cluster_happens(c, c->options.duplicate_permille) ? 2 : 1;
     for (uint32_t i = 0; i < copies; i++)
-        cluster_later(
-            c, (struct cluster_event){
-                   .due_ms = c->now_ms + between(c, c->options.link_min_ms, c->options.link_max_ms),
-                   .kind = CLUSTER_MESSAGE,
-                   .node = to,
-                   .msg = copy_message(msg),
-               });
+        cluster_later(c, (struct cluster_event){
+                             .due_ms = c->now_ms + late_ms +
+                                       between(c, c->options.link_min_ms, c->options.link_max_ms),
+                             .kind = CLUSTER_MESSAGE,
+                             .node = to,
+                             .msg = copy_message(msg),
+                         });
 }
 
 /* ---- disks ---- */

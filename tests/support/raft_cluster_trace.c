@@ -108,6 +108,36 @@ void cluster_trace_message(struct cluster *c, const struct raft_msg *m)
     }
 }
 
+/* As cluster_config reads it. */
+static void trace_config(struct cluster *c, uint64_t id, const struct raft_config_at *config)
+{
+    static const struct {
+        char letter;
+        unsigned roles;
+    } kinds[] = { { ' ', RAFT_VOTER },
+                  { 'B', RAFT_VOTER | RAFT_VOTER_OUTGOING },
+                  { 'O', RAFT_VOTER_OUTGOING },
+                  { 'D', RAFT_VOTER_OUTGOING | RAFT_LEARNER },
+                  { 'L', RAFT_LEARNER } };
+    char text[4 * CLUSTER_NODES_MAX];
+    size_t size = 0;
+    for (size_t k = 0; k < sizeof kinds / sizeof kinds[0]; k++) {
+        bool is_first = true;
+        for (uint32_t i = 0; i < config->config.member_count; i++) {
+            if (config->config.members[i].roles != kinds[k].roles)
+                continue;
+            if (is_first && size > 0)
+                text[size++] = ' ';
+            if (is_first && k > 0)
+                text[size++] = kinds[k].letter;
+            text[size++] = (char)('0' + config->config.members[i].id);
+            is_first = false;
+        }
+    }
+    text[size] = '\0';
+    cluster_trace(c, id, "config index=%lu %s", LU(config->index), text);
+}
+
 void cluster_trace_ready(struct cluster *c, const struct cluster_node *n,
                          const struct raft_ready *ready)
 {
@@ -123,6 +153,10 @@ void cluster_trace_ready(struct cluster *c, const struct cluster_node *n,
     if (ready->persist.first <= ready->persist.last)
         cluster_trace(c, n->id, "persist %lu-%lu", LU(ready->persist.first),
                       LU(ready->persist.last));
+    if (ready->config_changed)
+        trace_config(c, n->id, &ready->config);
+    if (ready->repaired)
+        cluster_trace(c, n->id, "repaired");
     if (ready->committed.first <= ready->committed.last)
         cluster_trace(c, n->id, "apply %lu-%lu", LU(ready->committed.first),
                       LU(ready->committed.last));

@@ -156,6 +156,67 @@ enum raft_err rig_propose(struct rig *rig, enum raft_entry_type type, uint32_t s
     return err;
 }
 
+enum raft_err rig_propose_config(struct rig *rig, const struct raft_config *config)
+{
+    struct raft_pos pos = raft_next_pos(rig->raft);
+    struct block *b = block_new(10);
+    ASSERT(b);
+    struct raft_entry e = { pos, RAFT_ENTRY_CONFIG, slice_of(b->data, 10), b };
+    struct raft_config_at at = { .index = pos.index, .config = *config };
+    enum raft_err err =
+        rig_step(rig, (struct raft_event){ .type = RAFT_EV_PROPOSE, .propose = { &e, 1, &at, 1 } });
+    block_unref(b);
+    return err;
+}
+
+enum raft_err rig_append_configs(struct rig *rig, uint64_t term, struct raft_pos prev,
+                                 const char *terms, const struct raft_config_at *configs,
+                                 uint32_t config_count)
+{
+    struct raft_entry entries[RIG_ENTRIES_MAX];
+    rig_entries(entries, prev.index + 1, terms, 10);
+    for (uint32_t i = 0; i < config_count; i++)
+        entries[configs[i].index - prev.index - 1].type = RAFT_ENTRY_CONFIG;
+    enum raft_err err =
+        rig_receive(rig, (struct raft_msg){ .type = RAFT_MSG_APPEND,
+                                            .term = term,
+                                            .append = { .prev = prev,
+                                                        .entries = entries,
+                                                        .entry_count = (uint32_t)strlen(terms),
+                                                        .configs = configs,
+                                                        .config_count = config_count } });
+    rig_entries_done(entries, terms);
+    return err;
+}
+
+enum raft_err rig_accept(struct rig *rig, uint64_t from, uint64_t match)
+{
+    return rig_receive(rig,
+                       (struct raft_msg){ .type = RAFT_MSG_APPEND_RESULT,
+                                          .from = from,
+                                          .term = raft_status(rig->raft).term,
+                                          .append_result = { .match = match, .room_bytes = 50 } });
+}
+
+enum raft_err rig_reject(struct rig *rig, uint64_t from, uint64_t prev, struct raft_pos hint)
+{
+    return rig_receive(
+        rig, (struct raft_msg){
+                 .type = RAFT_MSG_APPEND_RESULT,
+                 .from = from,
+                 .term = raft_status(rig->raft).term,
+                 .append_result = { .rejected = true, .rejected_prev = prev, .hint = hint } });
+}
+
+enum raft_err rig_alive(struct rig *rig, uint64_t from, uint64_t round)
+{
+    return rig_receive(
+        rig, (struct raft_msg){ .type = RAFT_MSG_HEARTBEAT_RESULT,
+                                .from = from,
+                                .term = raft_status(rig->raft).term,
+                                .heartbeat_result = { .round = round, .room_bytes = 50 } });
+}
+
 static void answer_votes(struct rig *rig, bool pre_vote)
 {
     uint64_t term = raft_status(rig->raft).term + pre_vote;
@@ -192,6 +253,12 @@ const struct raft_msg *rig_message(const struct rig *rig, enum raft_msg_type typ
         if (rig->ready.messages[i].type == type && (to == 0 || rig->ready.messages[i].to == to))
             return &rig->ready.messages[i];
     return NULL;
+}
+
+const struct raft_msg_append *rig_append_to(const struct rig *rig, uint64_t to)
+{
+    const struct raft_msg *m = rig_message(rig, RAFT_MSG_APPEND, to);
+    return m ? &m->append : NULL;
 }
 
 uint32_t rig_message_count(const struct rig *rig, enum raft_msg_type type)

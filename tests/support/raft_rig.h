@@ -46,11 +46,25 @@ void rig_flush(struct rig *rig, uint64_t flushed_index);
 /* Proposes at the next position. */
 enum raft_err rig_propose(struct rig *rig, enum raft_entry_type type, uint32_t size_bytes);
 
+/* The same with a configuration. */
+enum raft_err rig_propose_config(struct rig *rig, const struct raft_config *config);
+
+/* An append whose entries at the configs' indexes are these configurations. */
+enum raft_err rig_append_configs(struct rig *rig, uint64_t term, struct raft_pos prev,
+                                 const char *terms, const struct raft_config_at *configs,
+                                 uint32_t config_count);
+
+/* A member accepts up to match, rejects what followed prev, or answers a heartbeat round. */
+enum raft_err rig_accept(struct rig *rig, uint64_t from, uint64_t match);
+enum raft_err rig_reject(struct rig *rig, uint64_t from, uint64_t prev, struct raft_pos hint);
+enum raft_err rig_alive(struct rig *rig, uint64_t from, uint64_t round);
+
 /* Makes it the leader of its next term, NOOP proposed and durable. */
 void rig_elect(struct rig *rig);
 
 /* The first message of this type in the last ready, to that member (0: to anyone); or NULL. */
 const struct raft_msg *rig_message(const struct rig *rig, enum raft_msg_type type, uint64_t to);
+const struct raft_msg_append *rig_append_to(const struct rig *rig, uint64_t to);
 uint32_t rig_message_count(const struct rig *rig, enum raft_msg_type type);
 
 /* Entries with these terms, from `first` on; release with rig_entries_done. */

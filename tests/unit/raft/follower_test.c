@@ -213,6 +213,8 @@ Test(raft_follower, full_window_says_no_room_and_when_there_is_some)
     rig_flush(&rig, 1);
     cr_assert_not(append_result(&rig)->rejected, "told at once");
     cr_assert_eq(append_result(&rig)->room_bytes, 600);
+    rig_flush(&rig, 1);
+    cr_assert_null(append_result(&rig), "once");
     rig_append(&rig, 1, (struct raft_pos){ 1, 2 }, "1", 2, 400);
     cr_assert_null(append_result(&rig));
     rig_durable(&rig);
@@ -226,6 +228,9 @@ Test(raft_follower, full_window_in_entries)
     rig_append(&rig, 1, none, "11111111111111111", 0, 10);
     cr_assert(append_result(&rig)->no_room);
     cr_assert_eq(append_result(&rig)->hint.index, 16);
+    rig_flush(&rig, 0);
+    cr_assert_null(append_result(&rig), "there is still none");
+    rig_append(&rig, 1, (struct raft_pos){ 1, 16 }, "1", 0, 10);
     cr_assert_eq(append_result(&rig)->room_bytes, 0);
     rig_close(&rig);
 }
@@ -356,6 +361,49 @@ Test(raft_follower, started_asks_at_once_unless_it_heard_of_a_leader)
     rig_step(&rig, (struct raft_event){ .type = RAFT_EV_STARTED });
     cr_assert_eq(raft_status(rig.raft).role, RAFT_FOLLOWER);
     cr_assert_eq(raft_status(rig.raft).leader, 2);
+    rig_durable(&rig);
+    rig_tick(&rig, 200);
+    cr_assert_eq(raft_status(rig.raft).role, RAFT_PRE_CANDIDATE);
+    rig_step(&rig, (struct raft_event){ .type = RAFT_EV_STARTED });
+    cr_assert_eq(rig.ready.message_count, 0, "it asks already");
+    for (uint64_t from = 2; from <= 3; from++)
+        rig_receive(&rig, (struct raft_msg){ .type = RAFT_MSG_VOTE_RESULT,
+                                             .from = from,
+                                             .term = 1,
+                                             .vote_result = { .pre_vote = true } });
+    cr_assert_eq(raft_status(rig.raft).role, RAFT_FOLLOWER);
+    rig_step(&rig, (struct raft_event){ .type = RAFT_EV_STARTED });
+    cr_assert_eq(rig.ready.message_count, 0, "it has heard of a leader once");
+    rig_close(&rig);
+}
+
+Test(raft_follower, started_without_pre_vote_or_without_a_vote)
+{
+    struct rig rig = rig_defaults();
+    rig.options.pre_vote = false;
+    rig_open(&rig, "");
+    rig_step(&rig, (struct raft_event){ .type = RAFT_EV_STARTED });
+    cr_assert_eq(raft_status(rig.raft).role, RAFT_FOLLOWER);
+    rig_close(&rig);
+    rig = rig_defaults();
+    rig.start.config.members[0].roles = RAFT_LEARNER;
+    rig_open(&rig, "");
+    rig_step(&rig, (struct raft_event){ .type = RAFT_EV_STARTED });
+    cr_assert_eq(raft_status(rig.raft).role, RAFT_FOLLOWER);
+    rig_close(&rig);
+}
+
+/* Told of a commit index that its own disk does not hold yet, twice. */
+Test(raft_follower, commit_ahead_of_its_disk)
+{
+    struct rig rig = open_rig("", 0);
+    rig_append(&rig, 1, none, "1", 1, 10);
+    cr_assert_eq(raft_commit_index(rig.raft), 1);
+    cr_assert_eq(rig_receive(&rig, (struct raft_msg){ .type = RAFT_MSG_HEARTBEAT,
+                                                      .term = 1,
+                                                      .heartbeat = { .commit = 1 } }),
+                 RAFT_OK);
+    cr_assert_gt(rig.ready.committed.first, rig.ready.committed.last);
     rig_close(&rig);
 }
 

@@ -2,6 +2,7 @@
 #include <criterion/criterion.h>
 #include <signal.h>
 
+#include "raft/raft_internal.h"
 #include "tests/support/raft_rig.h"
 
 static struct rig leader(const char *terms, uint64_t term)
@@ -13,25 +14,6 @@ static struct rig leader(const char *terms, uint64_t term)
     return rig;
 }
 
-static enum raft_err accept(struct rig *rig, uint64_t from, uint64_t match)
-{
-    return rig_receive(rig,
-                       (struct raft_msg){ .type = RAFT_MSG_APPEND_RESULT,
-                                          .from = from,
-                                          .term = raft_status(rig->raft).term,
-                                          .append_result = { .match = match, .room_bytes = 50 } });
-}
-
-static enum raft_err reject(struct rig *rig, uint64_t from, uint64_t prev, struct raft_pos hint)
-{
-    return rig_receive(
-        rig, (struct raft_msg){
-                 .type = RAFT_MSG_APPEND_RESULT,
-                 .from = from,
-                 .term = raft_status(rig->raft).term,
-                 .append_result = { .rejected = true, .rejected_prev = prev, .hint = hint } });
-}
-
 static enum raft_err alive(struct rig *rig, uint64_t from, uint64_t round, uint64_t room_bytes)
 {
     return rig_receive(
@@ -39,12 +21,6 @@ static enum raft_err alive(struct rig *rig, uint64_t from, uint64_t round, uint6
                                 .from = from,
                                 .term = raft_status(rig->raft).term,
                                 .heartbeat_result = { .round = round, .room_bytes = room_bytes } });
-}
-
-static const struct raft_msg_append *append_to(const struct rig *rig, uint64_t to)
-{
-    const struct raft_msg *m = rig_message(rig, RAFT_MSG_APPEND, to);
-    return m ? &m->append : NULL;
 }
 
 static uint64_t round_now(struct rig *rig)
@@ -79,7 +55,7 @@ Test(raft_leader, lone_voter_with_learners)
     rig_tick(&rig, 0);
     rig_durable(&rig);
     rig_propose(&rig, RAFT_ENTRY_NOOP, 10);
-    cr_assert_not_null(append_to(&rig, 2));
+    cr_assert_not_null(rig_append_to(&rig, 2));
     rig_durable(&rig);
     cr_assert_eq(raft_commit_index(rig.raft), 1);
     rig_close(&rig);
@@ -89,12 +65,12 @@ Test(raft_leader, lone_voter_with_learners)
 Test(raft_leader, own_match_waits_for_the_disk)
 {
     struct rig rig = leader("", 0);
-    accept(&rig, 2, 1);
+    rig_accept(&rig, 2, 1);
     cr_assert_eq(raft_commit_index(rig.raft), 1);
     rig_propose(&rig, RAFT_ENTRY_COMMAND, 10);
-    accept(&rig, 2, 2);
+    rig_accept(&rig, 2, 2);
     cr_assert_eq(raft_commit_index(rig.raft), 1, "one other, and a disk that is not done");
-    accept(&rig, 3, 2);
+    rig_accept(&rig, 3, 2);
     cr_assert_eq(raft_commit_index(rig.raft), 2, "two others");
     cr_assert_gt(rig.ready.committed.first, rig.ready.committed.last, "I3");
     cr_assert_eq(rig.ready.hard.commit, 1);
@@ -107,10 +83,10 @@ Test(raft_leader, own_match_waits_for_the_disk)
 Test(raft_leader, does_not_count_entries_of_earlier_terms)
 {
     struct rig rig = leader("12", 3);
-    accept(&rig, 2, 2);
-    accept(&rig, 3, 2);
+    rig_accept(&rig, 2, 2);
+    rig_accept(&rig, 3, 2);
     cr_assert_eq(raft_commit_index(rig.raft), 0);
-    accept(&rig, 2, 3);
+    rig_accept(&rig, 2, 3);
     cr_assert_eq(raft_commit_index(rig.raft), 3);
     rig_close(&rig);
 }
@@ -213,7 +189,7 @@ Test(raft_leader, proposals_wait_past_the_limits)
             accepted++;
         cr_assert_eq(accepted, rows[i].accepted, "%s", rows[i].limit);
         rig_durable(&rig);
-        accept(&rig, 2, raft_last_pos(rig.raft).index);
+        rig_accept(&rig, 2, raft_last_pos(rig.raft).index);
         cr_assert_eq(rig_propose(&rig, RAFT_ENTRY_COMMAND, 20), RAFT_OK, "%s", rows[i].limit);
         rig_close(&rig);
     }
@@ -227,7 +203,7 @@ Test(raft_leader, proposals_wait_for_the_window)
     while (rig_propose(&rig, RAFT_ENTRY_COMMAND, 100) == RAFT_OK) {
         accepted++;
         rig_durable(&rig);
-        accept(&rig, 2, raft_last_pos(rig.raft).index);
+        rig_accept(&rig, 2, raft_last_pos(rig.raft).index);
     }
     cr_assert_eq(accepted, 9, "1000 bytes with the NOOP's 10");
     rig_apply(&rig);
@@ -239,12 +215,12 @@ Test(raft_leader, proposals_wait_for_the_window)
 Test(raft_leader, oversized_proposal_passes_alone)
 {
     struct rig rig = leader("", 0);
-    accept(&rig, 2, 1);
+    rig_accept(&rig, 2, 1);
     cr_assert_eq(rig_propose(&rig, RAFT_ENTRY_COMMAND, 5000), RAFT_E_FULL);
     rig_apply(&rig);
     rig_flush(&rig, 1);
     cr_assert_eq(rig_propose(&rig, RAFT_ENTRY_COMMAND, 5000), RAFT_OK);
-    cr_assert_eq(append_to(&rig, 2)->entry_count, 1);
+    cr_assert_eq(rig_append_to(&rig, 2)->entry_count, 1);
     rig_close(&rig);
 }
 
@@ -255,33 +231,144 @@ Test(raft_leader, probes_then_pipelines_within_the_limits)
     struct rig rig = leader("", 0);
     for (int i = 0; i < 5; i++) {
         rig_propose(&rig, RAFT_ENTRY_COMMAND, 60);
-        cr_assert_null(append_to(&rig, 2), "the NOOP probes");
+        cr_assert_null(rig_append_to(&rig, 2), "the NOOP probes");
     }
-    accept(&rig, 2, 1);
+    rig_accept(&rig, 2, 1);
     cr_assert_eq(rig_message_count(&rig, RAFT_MSG_APPEND), 3, "inflight_max");
-    cr_assert_eq(append_to(&rig, 2)->prev.index, 1);
-    cr_assert_eq(append_to(&rig, 2)->entry_count, 1, "append_bytes_max");
-    accept(&rig, 2, 3);
+    cr_assert_eq(rig_append_to(&rig, 2)->prev.index, 1);
+    cr_assert_eq(rig_append_to(&rig, 2)->entry_count, 1, "append_bytes_max");
+    rig_accept(&rig, 2, 3);
     cr_assert_eq(rig_message_count(&rig, RAFT_MSG_APPEND), 2, "two are out of the way");
-    cr_assert_eq(append_to(&rig, 2)->prev.index, 4);
+    cr_assert_eq(rig_append_to(&rig, 2)->prev.index, 4);
     rig_close(&rig);
 }
 
 /* After one lost append everything behind it is refused: the first refusal starts the probe. */
+Test(raft_leader, pipelines_within_the_limit_in_bytes)
+{
+    struct rig rig = rig_defaults();
+    rig.options.inflight_bytes_max = 120;
+    rig_open(&rig, "");
+    rig_elect(&rig);
+    rig_accept(&rig, 2, 1);
+    for (int i = 0; i < 3; i++)
+        rig_propose(&rig, RAFT_ENTRY_COMMAND, 60);
+    cr_assert_eq(rig.raft->members[1].inflight_count, 2, "and no third");
+    rig_accept(&rig, 2, 2);
+    cr_assert_eq(rig_append_to(&rig, 2)->prev.index, 3);
+    rig_close(&rig);
+}
+
+/* A rejection for want of room that names more than was sent since is of an earlier pipeline. */
+Test(raft_leader, no_room_below_what_it_holds)
+{
+    struct rig rig = leader("", 0);
+    rig_accept(&rig, 2, 1);
+    rig_propose(&rig, RAFT_ENTRY_COMMAND, 10);
+    rig_receive(&rig, (struct raft_msg){ .type = RAFT_MSG_APPEND_RESULT,
+                                         .term = 1,
+                                         .append_result = { .rejected = true,
+                                                            .no_room = true,
+                                                            .rejected_prev = 2,
+                                                            .hint = { 1, 0 } } });
+    cr_assert_eq(rig.raft->members[1].next, 2, "never at or below what is acknowledged");
+    rig_close(&rig);
+}
+
+Test(raft_leader, sends_so_many_appends_a_step)
+{
+    struct rig rig = rig_defaults();
+    rig.options.window_entries_max = 64;
+    rig.options.inflight_max = 32;
+    rig.options.append_bytes_max = 1;
+    rig_open(&rig, "");
+    rig_elect(&rig);
+    for (int i = 0; i < 20; i++)
+        rig_propose(&rig, RAFT_ENTRY_COMMAND, 10);
+    rig_accept(&rig, 2, 1);
+    cr_assert_eq(rig_message_count(&rig, RAFT_MSG_APPEND), RAFT_APPENDS_PER_STEP_MAX);
+    rig_tick(&rig, 1);
+    cr_assert_eq(rig_message_count(&rig, RAFT_MSG_APPEND), 4);
+    rig_close(&rig);
+}
+
+/* One entry may exceed a limit alone; several may not, alone or not. */
+Test(raft_leader, an_oversized_batch_waits)
+{
+    struct rig rig = leader("", 0);
+    rig_accept(&rig, 2, 1);
+    rig_apply(&rig);
+    rig_flush(&rig, 1);
+    struct raft_entry entries[RIG_ENTRIES_MAX];
+    rig_entries(entries, 2, "11", 400);
+    struct raft_event event = { .type = RAFT_EV_PROPOSE,
+                                .propose = { .entries = entries, .entry_count = 2 } };
+    cr_assert_eq(rig_step(&rig, event), RAFT_E_FULL);
+    event.propose.entry_count = 1;
+    cr_assert_eq(rig_step(&rig, event), RAFT_OK);
+    rig_entries_done(entries, "11");
+    rig_close(&rig);
+}
+
+Test(raft_leader, an_empty_proposal_is_nothing)
+{
+    struct rig rig = leader("", 0);
+    cr_assert_eq(rig_step(&rig, (struct raft_event){ .type = RAFT_EV_PROPOSE }), RAFT_OK);
+    cr_assert_eq(rig.ready.persist_seq, 0);
+    rig_close(&rig);
+}
+
+Test(raft_leader, indexes_end_somewhere)
+{
+    struct rig rig = rig_defaults();
+    rig.start.hard.term = 1;
+    rig.start.log_start = (struct raft_pos){ 1, RAFT_INDEX_MAX - 1 };
+    rig.start.flushed = rig.start.log_start;
+    rig_open(&rig, "");
+    rig_elect(&rig);
+    cr_assert_eq(rig_propose(&rig, RAFT_ENTRY_COMMAND, 10), RAFT_E_FULL);
+    rig_close(&rig);
+}
+
+Test(raft_leader, how_far_members_are)
+{
+    struct rig rig = leader("", 0);
+    struct raft_member_progress progress;
+    cr_assert(raft_member_progress(rig.raft, 1, &progress));
+    cr_assert(progress.match == 1 && progress.active && progress.room_bytes > 0);
+    cr_assert(raft_member_progress(rig.raft, 2, &progress));
+    cr_assert(progress.match == 0 && !progress.active && !progress.needs_snapshot);
+    cr_assert_not(raft_member_progress(rig.raft, 9, &progress));
+    rig_tick(&rig, 100);
+    cr_assert_eq(raft_status(rig.raft).role, RAFT_FOLLOWER);
+    cr_assert_not(raft_member_progress(rig.raft, 1, &progress));
+    rig_close(&rig);
+}
+
+Test(raft_leader, without_a_voice_it_hands_nothing_over)
+{
+    struct rig rig = leader("", 0);
+    rig_accept(&rig, 2, 1);
+    raft_set_voice(rig.raft, false);
+    cr_assert_eq(rig_step(&rig, (struct raft_event){ .type = RAFT_EV_TRANSFER }),
+                 RAFT_E_NOT_LEADER);
+    rig_close(&rig);
+}
+
 Test(raft_leader, goes_back_once_for_one_gap)
 {
     struct rig rig = leader("", 0);
-    accept(&rig, 2, 1);
+    rig_accept(&rig, 2, 1);
     for (int i = 0; i < 3; i++)
         rig_propose(&rig, RAFT_ENTRY_COMMAND, 60);
-    reject(&rig, 2, 2, (struct raft_pos){ 1, 1 });
-    cr_assert_eq(append_to(&rig, 2)->prev.index, 1);
-    reject(&rig, 2, 3, (struct raft_pos){ 1, 1 });
-    cr_assert_null(append_to(&rig, 2));
-    accept(&rig, 2, 2);
-    cr_assert_eq(append_to(&rig, 2)->prev.index, 2);
-    reject(&rig, 2, 1, (struct raft_pos){ 1, 0 });
-    cr_assert_null(append_to(&rig, 2), "stale: below match");
+    rig_reject(&rig, 2, 2, (struct raft_pos){ 1, 1 });
+    cr_assert_eq(rig_append_to(&rig, 2)->prev.index, 1);
+    rig_reject(&rig, 2, 3, (struct raft_pos){ 1, 1 });
+    cr_assert_null(rig_append_to(&rig, 2));
+    rig_accept(&rig, 2, 2);
+    cr_assert_eq(rig_append_to(&rig, 2)->prev.index, 2);
+    rig_reject(&rig, 2, 1, (struct raft_pos){ 1, 0 });
+    cr_assert_null(rig_append_to(&rig, 2), "stale: below match");
     rig_close(&rig);
 }
 
@@ -289,26 +376,26 @@ Test(raft_leader, goes_back_once_for_one_gap)
 Test(raft_leader, notices_a_lost_tail_by_heartbeats)
 {
     struct rig rig = leader("", 0);
-    accept(&rig, 2, 1);
+    rig_accept(&rig, 2, 1);
     rig_propose(&rig, RAFT_ENTRY_COMMAND, 60);
     uint64_t round = round_now(&rig);
     alive(&rig, 2, round, 900);
-    const struct raft_msg_append *check = append_to(&rig, 2);
+    const struct raft_msg_append *check = rig_append_to(&rig, 2);
     cr_assert(check && check->prev.index == 2 && check->entry_count == 0, "is there a gap?");
     alive(&rig, 2, round, 900);
-    cr_assert_null(append_to(&rig, 2), "once an interval");
-    reject(&rig, 2, 2, (struct raft_pos){ 1, 1 });
-    cr_assert(append_to(&rig, 2)->prev.index == 1 && append_to(&rig, 2)->entry_count == 1);
+    cr_assert_null(rig_append_to(&rig, 2), "once an interval");
+    rig_reject(&rig, 2, 2, (struct raft_pos){ 1, 1 });
+    cr_assert(rig_append_to(&rig, 2)->prev.index == 1 && rig_append_to(&rig, 2)->entry_count == 1);
     round = round_now(&rig);
     alive(&rig, 2, round, 900);
-    cr_assert_eq(append_to(&rig, 2)->prev.index, 1, "the probe was lost too");
+    cr_assert_eq(rig_append_to(&rig, 2)->prev.index, 1, "the probe was lost too");
     rig_close(&rig);
 }
 
 Test(raft_leader, waits_for_a_member_without_room)
 {
     struct rig rig = leader("", 0);
-    accept(&rig, 2, 1);
+    rig_accept(&rig, 2, 1);
     rig_propose(&rig, RAFT_ENTRY_COMMAND, 60);
     struct raft_msg full = {
         .type = RAFT_MSG_APPEND_RESULT,
@@ -316,19 +403,19 @@ Test(raft_leader, waits_for_a_member_without_room)
         .append_result = { .rejected = true, .no_room = true, .rejected_prev = 1, .hint = { 1, 1 } }
     };
     rig_receive(&rig, full);
-    cr_assert_null(append_to(&rig, 2));
+    cr_assert_null(rig_append_to(&rig, 2));
     rig_propose(&rig, RAFT_ENTRY_COMMAND, 60);
-    cr_assert_null(append_to(&rig, 2));
+    cr_assert_null(rig_append_to(&rig, 2));
     rig_tick(&rig, 19);
-    cr_assert_null(append_to(&rig, 2));
+    cr_assert_null(rig_append_to(&rig, 2));
     rig_tick(&rig, 1);
-    cr_assert_eq(append_to(&rig, 2)->prev.index, 1, "after a heartbeat interval");
+    cr_assert_eq(rig_append_to(&rig, 2)->prev.index, 1, "after a heartbeat interval");
     rig_receive(&rig, full);
     alive(&rig, 2, 1, 500);
-    cr_assert_eq(append_to(&rig, 2)->prev.index, 1, "or when it has room");
+    cr_assert_eq(rig_append_to(&rig, 2)->prev.index, 1, "or when it has room");
     rig_receive(&rig, full);
-    accept(&rig, 2, 1);
-    cr_assert_eq(append_to(&rig, 2)->prev.index, 1);
+    rig_accept(&rig, 2, 1);
+    cr_assert_eq(rig_append_to(&rig, 2)->prev.index, 1);
     struct raft_member_progress progress;
     cr_assert(raft_member_progress(rig.raft, 2, &progress));
     cr_assert(progress.match == 1 && progress.room_bytes == 50);
@@ -338,98 +425,14 @@ Test(raft_leader, waits_for_a_member_without_room)
 Test(raft_leader, probes_again_when_the_link_is_back)
 {
     struct rig rig = leader("", 0);
-    accept(&rig, 2, 1);
+    rig_accept(&rig, 2, 1);
     rig_propose(&rig, RAFT_ENTRY_COMMAND, 60);
     rig_step(&rig, (struct raft_event){ .type = RAFT_EV_LINK, .link = { 2, false } });
     rig_propose(&rig, RAFT_ENTRY_COMMAND, 10);
-    cr_assert_null(append_to(&rig, 2));
+    cr_assert_null(rig_append_to(&rig, 2));
     rig_step(&rig, (struct raft_event){ .type = RAFT_EV_LINK, .link = { 2, true } });
-    cr_assert_eq(append_to(&rig, 2)->prev.index, 1);
+    cr_assert_eq(rig_append_to(&rig, 2)->prev.index, 1);
     cr_assert_not_null(rig_message(&rig, RAFT_MSG_HEARTBEAT, 2));
-    rig_close(&rig);
-}
-
-/* ---- members that need what has left memory ---- */
-
-static struct rig leader_of_flushed_log(void)
-{
-    static const struct raft_term_start starts[] = { { 1, 4 }, { 2, 6 } };
-    struct rig rig = rig_defaults();
-    rig.start.hard = (struct raft_hard_state){ 3, 1, 9 };
-    rig.start.log_start = (struct raft_pos){ 1, 3 };
-    rig.start.flushed = (struct raft_pos){ 2, 9 };
-    rig.start.term_starts = starts;
-    rig.start.term_start_count = 2;
-    rig_open(&rig, "");
-    rig_elect(&rig);
-    return rig;
-}
-
-static enum raft_err fetched(struct rig *rig, uint64_t first, const char *terms)
-{
-    static struct raft_entry entries[RIG_ENTRIES_MAX];
-    rig_entries(entries, first, terms, 30);
-    struct raft_event event = {
-        .type = RAFT_EV_FETCHED,
-        .fetched = { 2, first, *terms ? entries : NULL, (uint32_t)strlen(terms) },
-    };
-    enum raft_err err = rig_step(rig, event);
-    rig_entries_done(entries, terms);
-    return err;
-}
-
-Test(raft_leader, fetches_entries_for_a_slow_member)
-{
-    struct rig rig = leader_of_flushed_log();
-    reject(&rig, 2, 9, (struct raft_pos){ 1, 5 });
-    cr_assert_eq(append_to(&rig, 2)->prev.index, 5);
-    cr_assert_eq(append_to(&rig, 2)->entry_count, 0, "probes need no entries");
-    cr_assert_eq(rig.ready.fetch_count, 0);
-    accept(&rig, 2, 5);
-    cr_assert_eq(rig.ready.fetch_count, 1);
-    cr_assert(rig.ready.fetches[0].member == 2 && rig.ready.fetches[0].first_index == 6);
-    cr_assert_eq(rig.ready.fetches[0].bytes_max, 100);
-    rig_tick(&rig, 1);
-    cr_assert_eq(rig.ready.fetch_count, 0, "one at a time");
-    cr_assert_eq(fetched(&rig, 6, "33"), RAFT_E_MESSAGE, "not our terms");
-    cr_assert_eq(fetched(&rig, 6, "22222"), RAFT_E_MESSAGE, "past the store");
-    cr_assert_eq(fetched(&rig, 6, "222"), RAFT_OK);
-    cr_assert(append_to(&rig, 2)->prev.index == 5 && append_to(&rig, 2)->entry_count == 3);
-    cr_assert_eq(rig.ready.fetches[0].first_index, 9);
-    cr_assert_eq(fetched(&rig, 9, "2"), RAFT_OK);
-    cr_assert_eq(rig_message_count(&rig, RAFT_MSG_APPEND), 2, "and on with what is in memory");
-    rig_close(&rig);
-}
-
-Test(raft_leader, a_member_past_the_log_store_needs_a_snapshot)
-{
-    struct rig rig = leader_of_flushed_log();
-    reject(&rig, 2, 9, (struct raft_pos){ 1, 5 });
-    accept(&rig, 2, 5);
-    cr_assert_eq(rig.ready.fetch_count, 1);
-    cr_assert_eq(fetched(&rig, 6, ""), RAFT_OK);
-    cr_assert_eq(rig.ready.fetch_count, 0);
-    cr_assert_null(append_to(&rig, 2));
-    cr_assert(rig.ready.snapshot_count == 1 && rig.ready.snapshots[0].member == 2);
-    rig.now_ms += 99;
-    alive(&rig, 2, 1, 900);
-    cr_assert_null(append_to(&rig, 2));
-    cr_assert_eq(rig.ready.snapshot_count, 0, "asked for once");
-    rig.now_ms += 1;
-    alive(&rig, 2, 1, 900);
-    cr_assert_eq(append_to(&rig, 2)->prev.index, 9, "restored meanwhile?");
-    accept(&rig, 2, 9);
-    cr_assert_eq(append_to(&rig, 2)->prev.index, 9, "it is: what follows goes out");
-    cr_assert_eq(append_to(&rig, 2)->entry_count, 1);
-    rig_close(&rig);
-}
-
-Test(raft_leader, a_member_before_the_log_start_is_stranded)
-{
-    struct rig rig = leader_of_flushed_log();
-    reject(&rig, 2, 9, (struct raft_pos){ 0, 0 });
-    cr_assert_null(append_to(&rig, 2));
-    cr_assert_eq(rig.ready.fetch_count, 0);
     rig_close(&rig);
 }
 
@@ -448,7 +451,7 @@ Test(raft_leader, reads_wait_for_an_entry_of_its_term)
     uint64_t round = ask_read(&rig, 7);
     alive(&rig, 2, round, 0);
     cr_assert_eq(rig.ready.read_count, 0);
-    accept(&rig, 2, 3);
+    rig_accept(&rig, 2, 3);
     cr_assert(rig.ready.read_count == 1 && rig.ready.reads[0].index == 3);
     rig_close(&rig);
 }
@@ -457,7 +460,7 @@ Test(raft_leader, reads_wait_for_an_entry_of_its_term)
 Test(raft_leader, reads_need_a_later_round)
 {
     struct rig rig = leader("", 0);
-    accept(&rig, 2, 1);
+    rig_accept(&rig, 2, 1);
     uint64_t before = round_now(&rig);
     uint64_t round = ask_read(&rig, 7);
     cr_assert_gt(round, before);
@@ -474,7 +477,7 @@ Test(raft_leader, reads_need_a_later_round)
 Test(raft_leader, reads_share_rounds)
 {
     struct rig rig = leader("", 0);
-    accept(&rig, 2, 1);
+    rig_accept(&rig, 2, 1);
     uint64_t first = raft_status(rig.raft).term; /* round 1 went out with the election */
     alive(&rig, 2, first, 0);
     uint64_t last = 0;
@@ -495,7 +498,7 @@ Test(raft_leader, reads_share_rounds)
 Test(raft_leader, answers_members_reads_once)
 {
     struct rig rig = leader("", 0);
-    accept(&rig, 2, 1);
+    rig_accept(&rig, 2, 1);
     struct raft_msg question = {
         .type = RAFT_MSG_READ_INDEX, .from = 3, .term = 1, .read_index = { .context = 77 }
     };
@@ -541,7 +544,7 @@ Test(raft_leader, answers_reads_asked_before_its_election)
     cr_assert_eq(raft_status(rig.raft).role, RAFT_LEADER);
     rig_propose(&rig, RAFT_ENTRY_NOOP, 10);
     rig_durable(&rig);
-    accept(&rig, 2, 1);
+    rig_accept(&rig, 2, 1);
     cr_assert_eq(rig.ready.read_count, 0, "no answer to a heartbeat yet");
     alive(&rig, 2, 1, 0);
     cr_assert(rig.ready.read_count == 1 && rig.ready.reads[0].index == 1);
@@ -572,8 +575,8 @@ Test(raft_leader, heartbeats_carry_commit_keep_and_state)
     struct rig rig = leader("", 0);
     rig_propose(&rig, RAFT_ENTRY_COMMAND, 10);
     rig_durable(&rig);
-    accept(&rig, 2, 2);
-    accept(&rig, 3, 1);
+    rig_accept(&rig, 2, 2);
+    rig_accept(&rig, 3, 1);
     rig_apply(&rig);
     rig_tick(&rig, 20);
     const struct raft_msg_heartbeat *two = &rig_message(&rig, RAFT_MSG_HEARTBEAT, 2)->heartbeat;

@@ -117,6 +117,13 @@ Test(raft_message, impossible_entries)
         expect_refused(&rig, msg, bad_entries[i].what);
         rig_entries_done(entries, bad_entries[i].terms);
     }
+    struct raft_entry bare = { .pos = { 5, 6 }, .type = RAFT_ENTRY_COMMAND };
+    expect_refused(
+        &rig,
+        (struct raft_msg){ .type = RAFT_MSG_APPEND,
+                           .term = 5,
+                           .append = { .prev = { 5, 5 }, .entries = &bare, .entry_count = 1 } },
+        "without bytes");
     rig_entries(entries, 7, "5", 10);
     expect_refused(&rig,
                    (struct raft_msg){
@@ -162,6 +169,18 @@ Test(raft_message, impossible_for_a_leader)
         msg.from = 2;
         expect_refused(&rig, msg, for_leader[i].what);
     }
+    rig_close(&rig);
+}
+
+Test(raft_message, misdirected)
+{
+    struct rig rig = follower();
+    struct raft_msg msg = { .type = RAFT_MSG_HEARTBEAT, .from = 2, .to = 3, .term = 5 };
+    struct raft_event event = { .type = RAFT_EV_MESSAGE, .message = msg };
+    cr_assert_eq(rig_step(&rig, event), RAFT_E_MESSAGE, "to another");
+    event.message.to = 1;
+    event.message.from = 0;
+    cr_assert_eq(rig_step(&rig, event), RAFT_E_MESSAGE, "from nobody");
     rig_close(&rig);
 }
 

@@ -5,6 +5,7 @@
 #include "tests/support/raft_rig.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+#define MAX          (UINT64_MAX / 2) /* of terms and indexes */
 
 struct knob {
     const char *name;
@@ -57,6 +58,7 @@ static const struct raft_term_start starts_3_5[] = { { 2, 4 }, { 3, 6 } };
 static const struct raft_term_start starts_fall[] = { { 3, 4 }, { 2, 6 } };
 static const struct raft_term_start starts_twice[] = { { 2, 4 }, { 3, 4 } };
 static const struct raft_term_start starts_late[] = { { 2, 5 }, { 3, 6 } };
+static const struct raft_term_start starts_none[] = { { 0, 1 }, { 3, 2 } };
 static const struct raft_term_start starts_past[] = { { 2, 4 }, { 3, 8 } };
 
 #define STARTS(array) .term_starts = array, .term_start_count = COUNT(array)
@@ -75,6 +77,33 @@ static const struct {
       { .hard = { 2, 0, 0 }, .log_start = { 1, 3 }, .flushed = { 3, 7 }, STARTS(starts_3_5) },
       RAFT_E_STATE },
     { "index without a term", { .hard = { 3 }, .flushed = { 0, 7 } }, RAFT_E_STATE },
+    { "term without an index", { .hard = { 3 }, .flushed = { 3, 0 } }, RAFT_E_STATE },
+    { "an index past all bounds",
+      { .hard = { 3 }, .log_start = { 3, MAX + 1 }, .flushed = { 3, MAX + 1 } },
+      RAFT_E_STATE },
+    { "a term past all bounds",
+      { .hard = { MAX + 1 }, .log_start = { MAX + 1, 3 }, .flushed = { MAX + 1, 3 } },
+      RAFT_E_STATE },
+    { "a hard term past all bounds", { .hard = { MAX + 1 } }, RAFT_E_STATE },
+    { "the start alone", { .hard = { 3 }, .log_start = { 3, 7 }, .flushed = { 3, 7 } }, RAFT_OK },
+    { "the start, of two terms",
+      { .hard = { 3 }, .log_start = { 2, 7 }, .flushed = { 3, 7 } },
+      RAFT_E_STATE },
+    { "the start, and term starts behind it",
+      { .hard = { 3 }, .log_start = { 3, 3 }, .flushed = { 3, 3 }, STARTS(starts_3_5) },
+      RAFT_E_STATE },
+    { "a count of term starts that are not there",
+      { .hard = { 3 }, .log_start = { 1, 3 }, .flushed = { 3, 7 }, .term_start_count = 2 },
+      RAFT_E_STATE },
+    { "term starts before the start's term",
+      { .hard = { 3 }, .log_start = { 3, 3 }, .flushed = { 3, 7 }, STARTS(starts_3_5) },
+      RAFT_E_STATE },
+    { "a term start of no term",
+      { .hard = { 3 }, .flushed = { 3, 7 }, STARTS(starts_none) },
+      RAFT_E_STATE },
+    { "a start without a flushed index",
+      { .hard = { 3 }, .log_start = { 0, 3 }, .flushed = { 3, 7 }, STARTS(starts_3_5) },
+      RAFT_E_STATE },
     { "flushed before the start",
       { .hard = { 3 }, .log_start = { 2, 3 }, .flushed = { 1, 2 } },
       RAFT_E_STATE },
@@ -151,6 +180,27 @@ Test(raft_open, restore_refuses_what_does_not_follow)
         cr_assert_eq(raft_restore_entry(rig.raft, &e, NULL), rows[i].err, "%s", rows[i].what);
         block_unref(b);
     }
+    rig_close(&rig);
+}
+
+Test(raft_open, restore_refuses_an_entry_of_no_term)
+{
+    struct rig rig = rig_defaults();
+    rig_open(&rig, "");
+    struct raft_entry e = { .pos = { 0, 1 }, .type = RAFT_ENTRY_COMMAND };
+    cr_assert_eq(raft_restore_entry(rig.raft, &e, NULL), RAFT_E_STATE);
+    rig_close(&rig);
+}
+
+Test(raft_open, restore_refuses_what_is_past_all_bounds)
+{
+    struct rig rig = rig_defaults();
+    rig.start.hard.term = 1;
+    rig.start.log_start = (struct raft_pos){ 1, MAX };
+    rig.start.flushed = rig.start.log_start;
+    rig_open(&rig, "");
+    struct raft_entry e = { .pos = { 1, MAX + 1 }, .type = RAFT_ENTRY_COMMAND };
+    cr_assert_eq(raft_restore_entry(rig.raft, &e, NULL), RAFT_E_STATE);
     rig_close(&rig);
 }
 
@@ -243,6 +293,9 @@ Test(raft_open, errors_have_texts)
 {
     cr_assert_str_eq(raft_strerror(RAFT_OK), "ok");
     cr_assert_str_eq(raft_strerror(RAFT_E_NOT_LEADER), "not the leader");
+    for (int err = RAFT_OK; err <= RAFT_E_TRANSFEREE; err++)
+        cr_assert_str_neq(raft_strerror((enum raft_err)err), "unknown error");
+    cr_assert_str_eq(raft_strerror((enum raft_err)99), "unknown error");
 }
 
 /* A member that was added begins with nothing, and learns from the log who the others are. */

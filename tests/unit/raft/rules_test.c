@@ -166,6 +166,20 @@ static const struct {
     { "empty log", "", 0, { 4, 9 }, { 0, 0 } },
 };
 
+/* A term from before our log's start at an index behind it: no leader has that. */
+Test(raft_rules, conflict_hint_before_the_start)
+{
+    struct rig rig = rig_defaults();
+    rig.start.hard.term = 5;
+    rig.start.log_start = (struct raft_pos){ 4, 3 };
+    rig.start.flushed = (struct raft_pos){ 4, 3 };
+    rig_open(&rig, "5");
+    cr_assert_eq(rig_append(&rig, 6, (struct raft_pos){ 3, 4 }, "", 0, 0), RAFT_OK);
+    const struct raft_msg *m = rig_message(&rig, RAFT_MSG_APPEND_RESULT, 2);
+    cr_assert(m->append_result.rejected && m->append_result.hint.index == 3);
+    rig_close(&rig);
+}
+
 Test(raft_rules, conflict_hints)
 {
     for (size_t i = 0; i < COUNT(hints); i++) {

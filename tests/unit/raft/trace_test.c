@@ -1,42 +1,10 @@
 /* Set pieces as golden traces: what each node does, in order, in virtual time. Links and disks take
- * 1 ms. Heartbeats are left out but where they matter. A changed trace is reviewed like code:
- * RAFT_TRACE=1 prints them. */
+ * 1 ms. Heartbeats are left out but where they matter. Each names the passage that it shows. */
 #include <criterion/criterion.h>
 #include <stdlib.h>
 
 #include "base/assert.h"
-#include "tests/support/raft_cluster.h"
-
-static void expect_trace(struct cluster *c, const char *expected)
-{
-    char *actual = cluster_take_trace(c);
-    if (getenv("RAFT_TRACE"))
-        fprintf(stderr, "----\n%s----\n", actual);
-    cr_assert_str_eq(actual, expected, "the trace differs:\n%s", actual);
-    free(actual);
-}
-
-static bool has_leader(struct cluster *c)
-{
-    return cluster_leader(c) != 0;
-}
-
-static void run_until_leader(struct cluster *c)
-{
-    uint64_t until_ms = c->now_ms + 2000;
-    while (!has_leader(c) && cluster_step(c, until_ms))
-        ;
-    cr_assert(has_leader(c));
-}
-
-static struct cluster *started(struct cluster_options options)
-{
-    struct cluster *c = cluster_new(&options);
-    cluster_start_all(c);
-    run_until_leader(c);
-    cluster_run(c, 15);
-    return c;
-}
+#include "tests/support/raft_golden.h"
 
 static const char trace_election[] = "0ms n1 start term=0 last=0\n"
                                      "0ms n2 start term=0 last=0\n"
@@ -78,15 +46,16 @@ static const char trace_election[] = "0ms n1 start term=0 last=0\n"
                                      "122ms n2 apply 1-1\n"
                                      "122ms n3 apply 1-1\n";
 
+/* Raft §5.2, with pre-vote (thesis §9.6) before it; Raft §8: the leader's first entry. */
 Test(raft_trace, election)
 {
     struct cluster_options options = cluster_defaults(3, 1);
     struct cluster *c = cluster_new(&options);
     cluster_trace_begin(c);
     cluster_start_all(c);
-    run_until_leader(c);
+    golden_run_until_leader(c);
     cluster_run(c, 8);
-    expect_trace(c, trace_election);
+    golden_expect(c, trace_election);
     cluster_free(c);
 }
 
@@ -104,6 +73,7 @@ static const char trace_lone_voter_elects_itself_at_its_first_tick[] =
     "4ms n1 durable\n"
     "4ms n1 apply 2-2\n";
 
+/* Raft §5.2: its own vote is a majority, and its own disk a quorum. */
 Test(raft_trace, lone_voter_elects_itself_at_its_first_tick)
 {
     struct cluster_options options = cluster_defaults(1, 1);
@@ -114,7 +84,7 @@ Test(raft_trace, lone_voter_elects_itself_at_its_first_tick)
     cluster_propose(c, 1, 8);
     cluster_read(c, 1);
     cluster_run(c, 2);
-    expect_trace(c, trace_lone_voter_elects_itself_at_its_first_tick);
+    golden_expect(c, trace_lone_voter_elects_itself_at_its_first_tick);
     cluster_free(c);
 }
 
@@ -130,7 +100,7 @@ static const char trace_partitioned_node_disturbs_nobody[] =
  * to step down (thesis §9.6). */
 Test(raft_trace, partitioned_node_disturbs_nobody)
 {
-    struct cluster *c = started(cluster_defaults(3, 1));
+    struct cluster *c = golden_started(cluster_defaults(3, 1));
     uint64_t leader = cluster_leader(c);
     uint64_t away = leader == 1 ? 2 : 1;
     cluster_trace_begin(c);
@@ -139,7 +109,7 @@ Test(raft_trace, partitioned_node_disturbs_nobody)
     cluster_cut_off(c, away, false);
     cluster_run(c, 100);
     cr_assert_eq(cluster_leader(c), leader);
-    expect_trace(c, trace_partitioned_node_disturbs_nobody);
+    golden_expect(c, trace_partitioned_node_disturbs_nobody);
     cluster_free(c);
 }
 
@@ -195,11 +165,11 @@ Test(raft_trace, figure_7_conflicts)
         for (uint64_t b = 2; b <= 5; b++)
             cluster_cut(c, a, b, true);
     cluster_start_all(c);
-    run_until_leader(c);
+    golden_run_until_leader(c);
     cr_assert_eq(cluster_leader(c), 1);
     cluster_trace_begin(c);
     cluster_run(c, 12);
-    expect_trace(c, trace_figure_7_conflicts);
+    golden_expect(c, trace_figure_7_conflicts);
     for (uint64_t id = 1; id <= 5; id++)
         cr_assert_eq(cluster_node(c, id)->applied, 11);
     cluster_free(c);
@@ -246,60 +216,11 @@ Test(raft_trace, figure_8_old_terms_are_not_counted)
         cluster_start(c, id);
     cluster_cut(c, 2, 3, true);
     cluster_cut(c, 3, 2, true);
-    run_until_leader(c);
+    golden_run_until_leader(c);
     cr_assert_eq(cluster_leader(c), 1);
     cluster_trace_begin(c);
     cluster_run(c, 14);
-    expect_trace(c, trace_figure_8_old_terms_are_not_counted);
-    cluster_free(c);
-}
-
-static const char trace_read_index_at_a_new_leader[] =
-    "118ms n1 heartbeat term=1 round=2 commit=0 to=n2\n"
-    "118ms n1 heartbeat term=1 round=2 commit=0 to=n3\n"
-    "119ms n2 follower term=1 leader=n1\n"
-    "119ms n2 alive term=1 round=1 to=n1\n"
-    "119ms n3 follower term=1 leader=n1\n"
-    "119ms n3 alive term=1 round=1 to=n1\n"
-    "119ms n1 durable\n"
-    "119ms n2 persist 1-1\n"
-    "119ms n3 persist 1-1\n"
-    "119ms n2 alive term=1 round=2 to=n1\n"
-    "119ms n3 alive term=1 round=2 to=n1\n"
-    "119ms n2 readindex term=1 to=n1\n"
-    "120ms n2 durable\n"
-    "120ms n2 accept term=1 match=1 to=n1\n"
-    "120ms n3 durable\n"
-    "120ms n3 accept term=1 match=1 to=n1\n"
-    "120ms n1 heartbeat term=1 round=3 commit=0 to=n2\n"
-    "120ms n1 heartbeat term=1 round=3 commit=0 to=n3\n"
-    "121ms n1 apply 1-1\n"
-    "121ms n1 append term=1 prev=1.1 count=0 commit=1 to=n2\n"
-    "121ms n1 read index=1\n"
-    "121ms n1 append term=1 prev=1.1 count=0 commit=1 to=n3\n"
-    "121ms n2 alive term=1 round=3 to=n1\n"
-    "121ms n3 alive term=1 round=3 to=n1\n"
-    "122ms n2 apply 1-1\n"
-    "122ms n3 apply 1-1\n"
-    "122ms n1 readindex-answer term=1 index=1 to=n2\n"
-    "123ms n2 read index=1\n";
-
-/* Reads asked of a leader before it has committed an entry of its own term wait for that (thesis
- * §6.4), its own and a follower's. */
-Test(raft_trace, read_index_at_a_new_leader)
-{
-    struct cluster_options options = cluster_defaults(3, 1);
-    options.traces_heartbeats = true;
-    struct cluster *c = cluster_new(&options);
-    cluster_start_all(c);
-    run_until_leader(c);
-    uint64_t leader = cluster_leader(c);
-    cluster_trace_begin(c);
-    cluster_read(c, leader);
-    cluster_run(c, 1);
-    cluster_read(c, leader == 1 ? 2 : 1);
-    cluster_run(c, 7);
-    expect_trace(c, trace_read_index_at_a_new_leader);
+    golden_expect(c, trace_figure_8_old_terms_are_not_counted);
     cluster_free(c);
 }
 
@@ -358,11 +279,12 @@ static const char trace_dead_leader_is_replaced_at_once[] =
     "159ms n3 append term=3 prev=3.2 count=0 commit=2 to=n2\n"
     "160ms n2 apply 2-2\n";
 
-/* The leader's process dies and both others see it at once: they collide, try again after 10 to
- * 20 ms, and there is a leader long before the election timeout. */
+/* Thesis §4.2.3 says why followers stick to a leader; here its process dies and both others see it
+ * at once, so they need not wait: they collide, try again after 10 to 20 ms, and there is a leader
+ * long before the election timeout. */
 Test(raft_trace, dead_leader_is_replaced_at_once)
 {
-    struct cluster *c = started(cluster_defaults(3, 1));
+    struct cluster *c = golden_started(cluster_defaults(3, 1));
     uint64_t dead = cluster_leader(c);
     cluster_crash(c, dead);
     cluster_trace_begin(c);
@@ -370,10 +292,10 @@ Test(raft_trace, dead_leader_is_replaced_at_once)
     for (uint64_t id = 1; id <= 3; id++)
         if (id != dead)
             cluster_leader_dead(c, id);
-    run_until_leader(c);
+    golden_run_until_leader(c);
     cr_assert_lt(c->now_ms - died_ms, 50);
     cluster_run(c, 4);
-    expect_trace(c, trace_dead_leader_is_replaced_at_once);
+    golden_expect(c, trace_dead_leader_is_replaced_at_once);
     cluster_free(c);
 }
 
@@ -384,14 +306,14 @@ Test(raft_trace, dead_leader_fail_over_times)
     uint64_t worst_ms = 0;
     enum { SEEDS = 200 };
     for (uint64_t seed = 1; seed <= SEEDS; seed++) {
-        struct cluster *c = started(cluster_defaults(seed % 2 == 0 ? 3 : 5, seed));
+        struct cluster *c = golden_started(cluster_defaults(seed % 2 == 0 ? 3 : 5, seed));
         uint64_t dead = cluster_leader(c);
         uint64_t died_ms = c->now_ms;
         cluster_crash(c, dead);
         for (uint64_t id = 1; id <= c->options.node_count; id++)
             if (id != dead)
                 cluster_leader_dead(c, id);
-        run_until_leader(c);
+        golden_run_until_leader(c);
         sum_ms += c->now_ms - died_ms;
         if (c->now_ms - died_ms > worst_ms)
             worst_ms = c->now_ms - died_ms;
@@ -451,11 +373,11 @@ static const char trace_lost_append_is_sent_again[] =
     "184ms n2 apply 4-4\n"
     "184ms n2 accept term=1 match=4 to=n1\n";
 
-/* The link drops one of several pipelined appends without a word: the gap shows at once when
- * others follow it, and by the next heartbeats when it was the last. */
+/* Thesis §10.2.1: appends are pipelined. The link drops one of them without a word: the gap shows
+ * at once when others follow it, and by the next heartbeats when it was the last. */
 Test(raft_trace, lost_append_is_sent_again)
 {
-    struct cluster *c = started(cluster_defaults(3, 1));
+    struct cluster *c = golden_started(cluster_defaults(3, 1));
     uint64_t leader = cluster_leader(c);
     uint64_t other = leader == 1 ? 2 : 1;
     cluster_trace_begin(c);
@@ -469,7 +391,7 @@ Test(raft_trace, lost_append_is_sent_again)
     cluster_run(c, 4);
     cluster_cut(c, leader, other, false);
     cluster_run(c, 60);
-    expect_trace(c, trace_lost_append_is_sent_again);
+    golden_expect(c, trace_lost_append_is_sent_again);
     cr_assert_eq(cluster_node(c, other)->applied, 4);
     cluster_free(c);
 }

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "base/prng.h"
+#include "proto/entry.h"
 #include "rpc/peer_codec.h"
 #include "rpc/peer_frame.h"
 #include "tests/support/peer_entries.h"
@@ -205,6 +206,57 @@ Test(peer_codec, entries_come_back_as_views_into_the_frame)
     received_done(&r);
     free(out);
     block_unref(entries.block);
+}
+
+/* An append of a command and a configuration, whose payload is given. */
+static struct peer_out *append_with_config(struct block *block, struct slice payload)
+{
+    struct entry_header header = { .type = RAFT_ENTRY_COMMAND, .pos = { 3, 11 } };
+    uint8_t *at = block->data;
+    struct raft_entry entries[2];
+    for (uint32_t i = 0; i < 2; i++) {
+        if (header.payload_bytes > 0)
+            memcpy(at + entry_payload_offset(&header), payload.data, payload.size);
+        entry_seal(at, &header);
+        size_t size = entry_size_bytes(&header);
+        entries[i] = (struct raft_entry){ header.pos, header.type, slice_of(at, size), block };
+        at += size;
+        header.type = RAFT_ENTRY_CONFIG;
+        header.pos.index++;
+        header.payload_bytes = (uint32_t)payload.size;
+    }
+    struct raft_msg msg = { .type = RAFT_MSG_APPEND,
+                            .term = 4,
+                            .append = { .prev = { 2, 10 }, .entries = entries, .entry_count = 2 } };
+    return peer_encode_raft(&msg, FRAME_MAX);
+}
+
+/* The core decodes nothing: what a configuration entry says comes with it. */
+Test(peer_codec, configurations_come_decoded)
+{
+    static const uint8_t payload[] = { 0x12, 4, 8, 1, 48, 1, 0x12, 4, 8, 7, 48, 4 };
+    struct block *block = block_new(1 << 12);
+    struct peer_out *out = append_with_config(block, slice_of(payload, sizeof payload));
+    struct received r = receive(out);
+    struct raft_msg back;
+    cr_assert(peer_decode_raft(r.message->raft, r.block, r.attachment, &r.arena, &back));
+    cr_assert_eq(back.append.config_count, 1);
+    const struct raft_config_at *at = &back.append.configs[0];
+    cr_assert(at->index == 12 && at->config.member_count == 2);
+    cr_assert(at->config.members[1].id == 7 && at->config.members[1].roles == RAFT_LEARNER);
+    received_done(&r);
+    free(out);
+    out = append_with_config(block, slice_of(payload, 6)); /* without the learner */
+    r = receive(out);
+    cr_assert(peer_decode_raft(r.message->raft, r.block, r.attachment, &r.arena, &back));
+    received_done(&r);
+    free(out);
+    out = append_with_config(block, slice_of(payload + 6, 6)); /* without the voter */
+    r = receive(out);
+    cr_assert_not(peer_decode_raft(r.message->raft, r.block, r.attachment, &r.arena, &back));
+    received_done(&r);
+    free(out);
+    block_unref(block);
 }
 
 Test(peer_codec, a_frame_over_the_cap_is_not_made)
