@@ -7,8 +7,13 @@
 #ifndef BASE_ASSERT_H
 #define BASE_ASSERT_H
 
+#include <stdbool.h>
+
 /* Prints the failed claim to stderr and aborts. Any thread. */
 _Noreturn void assert_fail(const char *expr, const char *file, int line, const char *func);
+
+/* Whether an abort is one of these. Async-signal-safe. */
+bool assert_is_failing(void);
 
 #define ASSERT(e) ((e) ? (void)0 : assert_fail(#e, __FILE__, __LINE__, __func__))
 

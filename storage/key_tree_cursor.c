@@ -113,19 +113,32 @@ static enum store_err row_take(struct key_tree_cursor *c, int code, const MDB_va
     return err;
 }
 
+/* Every step leads forward; where pages rotted it may not, and a walk would go in circles. */
+static bool is_behind(const MDB_val *row_key, const MDB_val *before)
+{
+    return row_key->mv_size >= KEY_TREE_SUFFIX_BYTES && key_tree_compare(row_key, before) < 0;
+}
+
 static enum store_err row_next(struct key_tree_cursor *c)
 {
+    MDB_val before = { .mv_size = c->row_key.size,
+                       .mv_data = (void *)(uintptr_t)c->row_key.data }; /* LMDB does not write */
     MDB_val row_key;
     MDB_val row;
     int code = mdb_cursor_get(c->rows, &row_key, &row, MDB_NEXT);
+    if (code == 0 && is_behind(&row_key, &before))
+        return STORE_E_CORRUPT;
     return row_take(c, code, &row_key, &row);
 }
 
 static enum store_err row_seek(struct key_tree_cursor *c, struct key_tree_row_key *key)
 {
-    MDB_val row_key = key_tree_row_key_val(key);
+    const MDB_val wanted = key_tree_row_key_val(key);
+    MDB_val row_key = wanted;
     MDB_val row;
     int code = mdb_cursor_get(c->rows, &row_key, &row, MDB_SET_RANGE);
+    if (code == 0 && is_behind(&row_key, &wanted))
+        return STORE_E_CORRUPT;
     return row_take(c, code, &row_key, &row);
 }
 

@@ -233,6 +233,9 @@ enum store_err rev_tree_next(MDB_txn *txn, MDB_dbi dbi, struct kv_revision mod, 
     if (k.mv_size != ROW_KEY_BYTES || get_be32(key + ROW_AT_CHUNK) != 0)
         return STORE_E_CORRUPT;
     struct kv_revision at = { .main = (int64_t)get_be64(key), .sub = get_be32(key + ROW_AT_SUB) };
+    /* A branch page that rotted leads elsewhere: a walk must not go in circles. */
+    if (at.main < mod.main || (at.main == mod.main && at.sub < mod.sub))
+        return STORE_E_CORRUPT;
     return record_load(txn, dbi, at, slice_of(v.mv_data, v.mv_size), arena, ret_record);
 }
 

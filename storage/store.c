@@ -158,12 +158,12 @@ static enum store_err trees_make(struct store *s, MDB_txn *txn, struct store_met
     return store_meta_put(txn, s->trees.meta, ret_meta);
 }
 
-static bool trees_are_whole(MDB_txn *txn)
+static bool trees_count_is(MDB_txn *txn, size_t count)
 {
     MDB_dbi names;
     MDB_stat stat;
     return mdb_dbi_open(txn, NULL, 0, &names) == MDB_SUCCESS &&
-           mdb_stat(txn, names, &stat) == MDB_SUCCESS && stat.ms_entries == STORE_TREES;
+           mdb_stat(txn, names, &stat) == MDB_SUCCESS && stat.ms_entries == count;
 }
 
 static enum store_err trees_find(struct store *s, MDB_txn *txn, struct store_meta *ret_meta,
@@ -178,7 +178,7 @@ static enum store_err trees_find(struct store *s, MDB_txn *txn, struct store_met
     if (ret_meta->cluster_id != s->cluster_id)
         return refuse(to, STORE_E_FOREIGN, "made for cluster %llx, this node is of cluster %llx",
                       (unsigned long long)ret_meta->cluster_id, (unsigned long long)s->cluster_id);
-    if (!trees_are_whole(txn))
+    if (!trees_count_is(txn, STORE_TREES))
         return refuse(to, STORE_E_CORRUPT, "a tree is missing from the store");
     err = trees_open(s, txn, 0);
     return err == STORE_OK ? err : refuse(to, err, "a tree of the store cannot be opened");
@@ -193,7 +193,9 @@ static enum store_err state_load(struct store *s, const struct refusal *to)
     struct store_meta meta;
     enum store_err err;
     rc = mdb_dbi_open(txn, "meta", 0, &s->trees.meta);
-    if (rc == MDB_NOTFOUND) {
+    if (rc == MDB_NOTFOUND && !trees_count_is(txn, 0)) {
+        err = refuse(to, STORE_E_CORRUPT, "the tree that describes the store is missing");
+    } else if (rc == MDB_NOTFOUND) {
         err = trees_make(s, txn, &meta);
         if (err != STORE_OK)
             refuse(to, err, "a new store cannot be written");
@@ -243,8 +245,10 @@ enum store_err store_open(struct store **ret_s, const struct store_options *opti
     enum store_err err = store_err_of_mdb(rc);
     if (rc != MDB_SUCCESS)
         err = refuse(&to, err, "%s", mdb_strerror(rc));
+    store_guard_enter();
     if (err == STORE_OK)
         err = state_load(s, &to);
+    store_guard_leave();
     if (err == STORE_OK)
         err = open_sync(s, &to);
     if (err != STORE_OK) {

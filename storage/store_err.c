@@ -14,8 +14,9 @@ const char *store_strerror(enum store_err err)
     return "unknown error";
 }
 
-/* MDB_PANIC follows a failed write of LMDB's own meta page: that is I/O, not damage. Too many
- * dirty pages would be an error of our own bound. */
+/* What LMDB calls internal errors are trees whose pages make no sense. MDB_PANIC follows a failed
+ * write of LMDB's own meta page: that is I/O, not damage. Too many dirty pages would be an error of
+ * our own bound. */
 enum store_err store_err_of_mdb(int mdb_code)
 {
     switch (mdb_code) {
@@ -39,6 +40,8 @@ enum store_err store_err_of_mdb(int mdb_code)
     case MDB_INVALID:
     case MDB_INCOMPATIBLE:
     case MDB_BAD_VALSIZE:
+    case MDB_CURSOR_FULL:
+    case MDB_PAGE_FULL:
         return STORE_E_CORRUPT;
     default:
         return STORE_E_IO;

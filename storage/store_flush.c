@@ -4,6 +4,7 @@
 #include "base/assert.h"
 #include "storage/key_tree.h"
 #include "storage/rev_tree.h"
+#include "storage/store_guard.h"
 #include "storage/store_write.h"
 
 /* Sorted, so that neighbours meet in one page. */
@@ -93,7 +94,9 @@ static void flush_run(struct io_job *job)
     struct store *s = flush->store;
     if (s->failed == STORE_OK) {
         struct store_writer w;
+        store_guard_enter();
         s->failed = flush_write(&w, flush);
+        store_guard_leave();
         if (s->failed == STORE_OK) {
             s->next = w.publish;
             s->next_usage = store_usage_measure(s);

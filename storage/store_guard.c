@@ -3,11 +3,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <link.h>
+#include <lmdb.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <ucontext.h>
 #include <unistd.h>
 
 #include "base/assert.h"
@@ -26,8 +29,9 @@ static _Thread_local int depth;
 
 static struct store_guard_options guard;
 static uint8_t mark_bytes[REPAIR_MARK_BYTES];
-static struct sigaction before[2];
-static const int signals[2] = { SIGSEGV, SIGBUS };
+static const int signals[] = { SIGSEGV, SIGBUS, SIGABRT };
+enum { SIGNALS = sizeof signals / sizeof signals[0] };
+static struct sigaction before[SIGNALS];
 static atomic_bool is_installed;
 static atomic_flag is_acting = ATOMIC_FLAG_INIT;
 
@@ -100,6 +104,54 @@ void store_guard_leave(void)
     depth--;
 }
 
+/* ---- LMDB's own code ---- */
+
+static struct {
+    uintptr_t start;
+    uintptr_t end;
+} library;
+
+/* The segments of the shared object that LMDB's functions are in. */
+static int library_find(struct dl_phdr_info *info, size_t size, void *wanted)
+{
+    (void)size;
+    uintptr_t function = *(uintptr_t *)wanted;
+    for (size_t i = 0; i < info->dlpi_phnum; i++) {
+        const ElfW(Phdr) *header = &info->dlpi_phdr[i];
+        uintptr_t start = info->dlpi_addr + header->p_vaddr;
+        if (header->p_type != PT_LOAD || (header->p_flags & PF_X) == 0 || function < start ||
+            function - start >= header->p_memsz)
+            continue;
+        library.start = start;
+        library.end = start + header->p_memsz;
+        return 1;
+    }
+    return 0;
+}
+
+/* Not when it is linked into the program: then nothing tells its code from ours. */
+static void library_note(void)
+{
+    uintptr_t lmdb = (uintptr_t)mdb_env_create;
+    uintptr_t own = (uintptr_t)library_note;
+    dl_iterate_phdr(library_find, &lmdb);
+    if (own >= library.start && own < library.end)
+        library.start = library.end = 0;
+}
+
+static bool is_in_library(const ucontext_t *context)
+{
+#if defined(__x86_64__)
+    uintptr_t at = (uintptr_t)context->uc_mcontext.gregs[REG_RIP];
+#elif defined(__aarch64__)
+    uintptr_t at = (uintptr_t)context->uc_mcontext.pc;
+#else
+    uintptr_t at = 0;
+    (void)context;
+#endif
+    return at >= library.start && at < library.end;
+}
+
 /* ---- in the handler: async-signal-safe alone ---- */
 
 static bool mark_write(void)
@@ -120,7 +172,7 @@ static void signals_unblock(void)
 {
     sigset_t set;
     sigemptyset(&set);
-    for (size_t i = 0; i < 2; i++)
+    for (size_t i = 0; i < SIGNALS; i++)
         sigaddset(&set, signals[i]);
     pthread_sigmask(SIG_UNBLOCK, &set, NULL);
 }
@@ -135,18 +187,33 @@ static _Noreturn void act(void)
     _exit(1); /* it does not return */
 }
 
+/* An allocator that finds its memory spoilt aborts, in the section whose writes spoilt it. What
+ * fails of our own claims is a mistake of ours. */
+static bool abort_is_damage(const siginfo_t *info)
+{
+    return depth > 0 && info->si_code == SI_TKILL && info->si_pid == getpid() &&
+           !assert_is_failing();
+}
+
+static bool fault_is_damage(const siginfo_t *info, const ucontext_t *context)
+{
+    uintptr_t address = (uintptr_t)info->si_addr;
+    if (info->si_code <= 0)
+        return false; /* sent by kill */
+    /* An address that no machine has is not told: it says SI_KERNEL. */
+    bool is_wild = address >= LOW_ADDRESSES || info->si_code == SI_KERNEL;
+    return is_in_map(address) || is_in_library(context) || (depth > 0 && is_wild);
+}
+
 static void on_fault(int number, siginfo_t *info, void *context)
 {
-    (void)context;
-    uintptr_t address = (uintptr_t)info->si_addr;
-    bool is_fault = info->si_code > 0; /* not sent by kill */
-    if (is_fault && (is_in_map(address) || (depth > 0 && address >= LOW_ADDRESSES)))
+    if (number == SIGABRT ? abort_is_damage(info) : fault_is_damage(info, context))
         act();
     /* Whoever handled it before does so now: the instruction runs, and faults, again. */
-    for (size_t i = 0; i < 2; i++)
+    for (size_t i = 0; i < SIGNALS; i++)
         if (signals[i] == number)
             sigaction(number, &before[i], NULL);
-    if (!is_fault)
+    if (info->si_code <= 0)
         raise(number);
 }
 
@@ -162,17 +229,14 @@ bool store_guard_install(const struct store_guard_options *options)
 {
     ASSERT(!atomic_load(&is_installed));
     guard = *options;
+    library_note();
     const struct repair_mark mark = { REPAIR_STORE_LOST, REPAIR_CAUSE_FAULT };
     repair_mark_encode(mark_bytes, &mark);
     struct sigaction action = { .sa_sigaction = on_fault, .sa_flags = SA_SIGINFO };
     sigemptyset(&action.sa_mask);
-    for (size_t i = 0; i < 2; i++) {
-        if (sigaction(signals[i], &action, &before[i]) == 0)
-            continue;
-        if (i > 0)
-            IGNORE(sigaction(signals[0], &before[0], NULL), "it is as it was, or as it stays");
-        return false;
-    }
+    for (size_t i = 0; i < SIGNALS; i++)
+        if (sigaction(signals[i], &action, &before[i]) != 0)
+            return false; /* of no signal that there is */
     atomic_store(&is_installed, true);
     return true;
 }
@@ -181,6 +245,6 @@ void store_guard_uninstall(void)
 {
     if (!atomic_exchange(&is_installed, false))
         return;
-    for (size_t i = 0; i < 2; i++)
+    for (size_t i = 0; i < SIGNALS; i++)
         IGNORE(sigaction(signals[i], &before[i], NULL), "what fails leaves the guard where it is");
 }

@@ -1,12 +1,13 @@
 /* store_guard.h: a fault inside LMDB's map leaves a durable mark instead of a mere core.
  *
  * LMDB reads its file through a map and has no page checksums: a page that rotted can send it
- * anywhere, and a sector that cannot be read is SIGBUS. While the guard is installed, a SIGSEGV or
- * SIGBUS at an address in the map of an open store, or at any but the lowest addresses while the
- * thread is in a store_guard_enter section, and a failed assertion of LMDB's, are taken for damage
- * of the store: the handler writes the mark STORE_LOST (repair_mark.h) through the directory's
- * descriptor, durably, and calls `then`, which starts the process anew or ends it. Any other fault
- * goes to whatever handled it before.
+ * anywhere, and a sector that cannot be read is SIGBUS. While the guard is installed these are
+ * taken for damage of the store: SIGSEGV or SIGBUS at an address in the map of an open store, or by
+ * an instruction of LMDB's shared object, or in a store_guard_enter section at any but the lowest
+ * addresses; an abort in such a section that is not an ASSERT of ours (an allocator whose memory
+ * was spoilt); a failed assertion of LMDB's. The handler writes the mark STORE_LOST (repair_mark.h)
+ * through the directory's descriptor, durably, and calls `then`, which starts the process anew or
+ * ends it. Any other signal goes to whatever handled it before.
  *
  * Lifetime: install .. uninstall; a process has one guard. Maps come and go with store_open and
  *           store_close, installed or not.
@@ -35,7 +36,8 @@ bool store_guard_install(const struct store_guard_options *options)
     __attribute__((warn_unused_result));
 void store_guard_uninstall(void);
 
-/* Around code that may follow what stands in LMDB's pages out of the map. */
+/* Around code that may follow what stands in LMDB's pages out of the map: writing, which works on
+ * copies of pages. Reading stays in the map, which is far longer than any row can claim to be. */
 void store_guard_enter(void);
 void store_guard_leave(void);
 

@@ -17,8 +17,10 @@
  * A store.new that is at the position of an older reset cannot be: a snapshot is taken only at a
  * position past everything that is committed here.
  *
- * Thread: blocking; before the loop runs, or in a job while no store is open. Everything is on
+ * Thread: blocking; before the loop runs, or in a job while nothing is flushed. Everything is on
  * LMDB's side of the line: these functions act on the file system themselves.
+ * Readers of the store before may go on: it keeps its files until it is closed. But it is never
+ * written again.
  * Errors: store_err; STORE_E_IO, _NOSPACE are final (I6).
  */
 #ifndef STORAGE_STORE_SWITCH_H
@@ -33,7 +35,7 @@ enum { STORE_PATH_BYTES_MAX = 4096 };
 #define STORE_DIR_NEW "store.new"
 #define STORE_DIR_OLD "store.old"
 
-/* Step 3. Also goes on with one that was interrupted. No environment of the directory is open. */
+/* Step 3. Also goes on with one that was interrupted. store.new is not open. */
 enum store_err store_switch(const char *data_dir) __attribute__((warn_unused_result));
 
 enum store_switch_outcome {

@@ -99,6 +99,17 @@ Test(snapshot, arrives_whole_whatever_the_sizes)
     }
 }
 
+Test(snapshot, values_of_many_chunks_arrive)
+{
+    model.value_bytes_max = 3 << 20;
+    for (int i = 0; i < 4; i++)
+        flush(10);
+    struct store_state state = *store_published(from.store);
+    struct snapshot_sink *sink = snapshot_rig_sink(&to, 1 << 20);
+    snapshot_rig_copy(snapshot_rig_source(&from, 20000), sink);
+    install_and_expect(&model, &state);
+}
+
 Test(snapshot, a_store_without_keys_arrives)
 {
     flush(0);

@@ -12,6 +12,8 @@
 #include "base/assert.h"
 #include "storage/store_internal.h"
 #include "storage/store_meta.h"
+#include "storage/store_switch.h"
+#include "tests/support/snapshot_rig.h"
 #include "tests/support/store_model.h"
 
 enum fault { FAULT_NONE, FAULT_KILL, FAULT_FAIL };
@@ -229,6 +231,46 @@ Test(store_fault, a_killed_process_leaves_the_old_or_the_new)
     }
     cr_assert_gt(seen[false], 5);
     cr_assert_gt(seen[true], 5, "the compaction was interrupted too");
+}
+
+/* A snapshot that cannot be written is told, once and for all, and leaves nothing behind. */
+Test(store_fault, a_snapshot_that_cannot_be_written_is_given_up)
+{
+    store_make();
+    struct store_rig to;
+    uint64_t struck_count = 0;
+    for (uint64_t call = 0;; call++) {
+        store_rig_init(&to);
+        to.options.dirty_bytes_max = 64 << 10;
+        struct snapshot_source *source = snapshot_rig_source(&rig, 20000);
+        struct snapshot_sink *sink = snapshot_rig_sink(&to, 20000);
+        fault = FAULT_FAIL;
+        fault_errno = call % 2 ? ENOSPC : EIO;
+        calls_left = call * STEP;
+        struct snapshot_add add = { .err = SNAPSHOT_OK };
+        for (uint64_t seq = 0; add.err == SNAPSHOT_OK && !add.complete; seq++) {
+            struct snapshot_read read = snapshot_rig_read(source, seq);
+            cr_assert_eq(read.err, SNAPSHOT_OK);
+            add = snapshot_rig_add(sink, read.chunk);
+            block_unref(read.block);
+        }
+        bool struck = fault == FAULT_NONE;
+        fault = FAULT_NONE;
+        cr_assert_eq(add.err, !struck    ? SNAPSHOT_OK
+                              : call % 2 ? SNAPSHOT_E_NOSPACE
+                                         : SNAPSHOT_E_IO);
+        if (struck)
+            cr_assert_eq(snapshot_rig_add(sink, slice_of(NULL, 0)).err, add.err, "for good");
+        snapshot_source_close(source);
+        snapshot_rig_end(sink, true);
+        cr_assert_eq(snapshot_rig_has(&to, "store.new"), !struck);
+        cr_assert_eq(store_discard(snapshot_rig_dir(&to)), STORE_OK);
+        store_rig_done(&to);
+        struck_count += struck;
+        if (!struck)
+            break;
+    }
+    cr_assert_gt(struck_count, 5);
 }
 
 /* A new store: nothing, or all of its first transaction. */

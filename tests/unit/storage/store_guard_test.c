@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -18,6 +19,7 @@
 
 enum { EXIT_MARKED = 42, EXIT_NOT_MARKED = 43, EXIT_BLOCKED = 44, EXIT_CAME_BACK = 45 };
 
+static volatile char *volatile nowhere; /* NULL; the compiler does not know */
 static struct store_rig rig;
 static struct store_model model;
 static int dir_fd;
@@ -257,6 +259,19 @@ Test(store_guard, within_a_section_any_address_is)
     expect_marked(child_run(section_body));
 }
 
+static void wild_body(void)
+{
+    guard(dir_fd);
+    store_guard_enter();
+    uintptr_t wild = (uintptr_t)1 << 63 | 0x1234;
+    *(volatile char *)wild = 1;
+}
+
+Test(store_guard, and_one_that_no_machine_has)
+{
+    expect_marked(child_run(wild_body));
+}
+
 static void after_section_body(void)
 {
     guard(dir_fd);
@@ -270,7 +285,40 @@ Test(store_guard, but_not_after_it)
     expect_died(child_run(after_section_body));
 }
 
-static volatile char *volatile nowhere; /* NULL; the compiler does not know */
+static void abort_body(void)
+{
+    guard(dir_fd);
+    store_guard_enter();
+    abort();
+}
+
+Test(store_guard, an_abort_within_a_section_is_damage)
+{
+    expect_marked(child_run(abort_body));
+}
+
+static void claim_body(void)
+{
+    guard(dir_fd);
+    store_guard_enter();
+    ASSERT(nowhere != NULL);
+}
+
+Test(store_guard, but_not_one_of_our_own_claims)
+{
+    expect_died(child_run(claim_body));
+}
+
+static void abort_after_body(void)
+{
+    guard(dir_fd);
+    abort();
+}
+
+Test(store_guard, nor_one_elsewhere)
+{
+    expect_died(child_run(abort_after_body));
+}
 
 static void null_body(void)
 {
@@ -288,6 +336,7 @@ static void sent_body(void)
 {
     guard(dir_fd);
     store_guard_enter();
+    kill(getpid(), SIGABRT);
     kill(getpid(), SIGSEGV);
     for (;;)
         pause();

@@ -267,6 +267,10 @@ Test(store, sees_a_missing_row_or_tree)
     cr_assert_eq(mdb_drop(raw_txn, raw_tree("meta"), 0), 0);
     raw_commit();
     cr_assert_eq(store_rig_open(&rig), STORE_E_CORRUPT);
+    raw_begin();
+    cr_assert_eq(mdb_drop(raw_txn, raw_tree("meta"), 1), 0);
+    raw_commit();
+    cr_assert_eq(store_rig_open(&rig), STORE_E_CORRUPT, "with other trees it is no new store");
 }
 
 Test(store, refuses_what_is_no_environment)
