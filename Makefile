@@ -70,7 +70,7 @@ all: deps
 	@$(MAKE) --no-print-directory -j$$(nproc) binaries
 
 .PHONY: binaries
-binaries: $(B)/holdfastd $(B)/holdfastctl
+binaries: $(B)/holdfastd $(B)/holdfastctl $(B)/holdfast-check
 	@:
 
 help:
@@ -84,7 +84,7 @@ help:
 	@echo 'make coverage  what the unit tests of raft/ run of it (MISSED=1: and what they do not)'
 	@echo 'make lint      structure, purity, banned calls, formatting'
 	@echo 'make unit      unit tests alone (SAN=1: with sanitizers)'
-	@echo 'make all       build/holdfastd and build/holdfastctl'
+	@echo 'make all       build/holdfastd, build/holdfastctl and build/holdfast-check'
 	@echo 'make deps      install the Debian packages that are missing'
 	@echo 'make format    clang-format over all sources'
 	@echo 'make clean     remove build/'
@@ -118,6 +118,9 @@ $(B)/holdfastctl: $(CTL_O) $(CLIENT_O) $(LIB)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
 $(B)/holdfast-demo: $(DEMO_O) $(CLIENT_O) $(LIB)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
+$(B)/holdfast-check: $(CHECK_O) $(LIB)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
 $(B)/tests/unit/%_test: $(B)/obj/tests/unit/%_test.o $(SUPPORT_O) $(CHECK_LIB_O) $(CLIENT_O) $(LIB)

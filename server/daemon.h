@@ -22,6 +22,9 @@ struct daemon_sizes {
     uint32_t requests_max;
     uint32_t window_entries_max;
     uint32_t views_max;
+    uint64_t window_bytes_keep;
+    uint64_t store_dirty_bytes_max;
+    uint32_t compact_rows_max;
     uint32_t read_jobs_max;
     uint32_t learners_max; /* etcd: --max-learners */
     uint32_t journal_segment_count_max;

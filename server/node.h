@@ -47,8 +47,11 @@ struct node_options {
     uint32_t requests_max;       /* writes, and reads, that wait at a time */
     uint32_t window_entries_max; /* of the log in memory, a power of two, from 8192 on; twice what
                                     one flush takes */
-    uint64_t memtable_bytes_max; /* at which it is flushed */
-    uint64_t log_keep_entries;   /* of the log kept behind what members need */
+    uint64_t window_bytes_keep;  /* of entries that are flushed, for members a little behind */
+    uint64_t store_dirty_bytes_max;  /* of one of a flush's transactions */
+    uint32_t compact_rows_max;       /* looked at by one flush */
+    uint64_t memtable_bytes_max;     /* at which it is flushed */
+    uint64_t log_keep_entries;       /* of the log kept behind what members need */
     uint64_t log_retain_entries_max; /* and at most, whatever members need: they get a snapshot */
     uint64_t log_retain_bytes_max;
     uint64_t snapshot_bytes_per_s; /* to one member */

@@ -9,7 +9,6 @@
 
 enum {
     UNFLUSHED_BYTES_MAX = 64 << 20, /* a third of it; commands may weigh more than their effects */
-    COMPACT_ROWS_MAX = 10000,       /* of one flush: a fraction of a second of the writer */
     FETCH_ENTRIES_MAX = 4096,
     MEMBERSHIP_ENCODED_BYTES_MAX = 1 << 20,
 };
@@ -145,7 +144,7 @@ static bool flush_prepare(struct node *node, struct node_flush *f)
     f->flush.state.membership = membership;
     retention_on_flush(&node->retention, state->applied.index, node->unflushed_bytes);
     f->flush.log_keep_index = log_keep_index(node, state->applied.index);
-    f->flush.compact_rows_max = COMPACT_ROWS_MAX;
+    f->flush.compact_rows_max = node->options.compact_rows_max;
     f->flush.done = on_flushed;
     f->flush.owner = node;
     if (kv_active_bytes(node->kv) > 0) {

@@ -8,7 +8,6 @@
 #include "server/node_internal.h"
 
 enum {
-    WINDOW_BYTES_KEEP = 4 << 20,
     APPEND_BYTES_MAX = 1 << 20,
     APPENDS_INFLIGHT_MAX = 64,
     START_RETRY_MS = 150,
@@ -35,7 +34,7 @@ static struct raft_options raft_options_of(const struct node *node)
         .heartbeat_ms = node->options.heartbeat_ms,
         .window_entries_max = node->options.window_entries_max,
         .window_bytes_max = WINDOW_BYTES_MAX + 4 * uncommitted,
-        .window_bytes_keep = WINDOW_BYTES_KEEP,
+        .window_bytes_keep = node->options.window_bytes_keep,
         .uncommitted_bytes_max = uncommitted,
         .append_bytes_max = APPEND_BYTES_MAX,
         .inflight_max = APPENDS_INFLIGHT_MAX,

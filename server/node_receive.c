@@ -7,7 +7,6 @@
 enum {
     SILENT_MS = 5000,   /* after which another sender's is taken instead */
     GIVE_UP_MS = 60000, /* after which it is dropped in any case */
-    DIRTY_BYTES_MAX = 64 << 20,
 };
 
 static void receive_pump(struct node *node);
@@ -179,7 +178,7 @@ static void receive_begin(struct node *node, uint64_t member,
         .id = chunk->snapshot_id,
         .cluster_id = node->identity.cluster_id,
         .map_bytes = node->options.map_bytes,
-        .dirty_bytes_max = DIRTY_BYTES_MAX,
+        .dirty_bytes_max = node->options.store_dirty_bytes_max,
         .batch_bytes = node->options.memtable_bytes_max,
     };
     *r = (struct node_receive){

@@ -9,10 +9,7 @@
 #include "server/node_internal.h"
 #include "storage/store_switch.h"
 
-enum {
-    ENTRY_OVERHEAD_BYTES = 64 << 10, /* envelope, user and command around a request */
-    DIRTY_BYTES_MAX = 64 << 20,
-};
+enum { ENTRY_OVERHEAD_BYTES = 64 << 10 }; /* envelope, user and command around a request */
 
 static enum exit_code exit_code_of_store(enum store_err err)
 {
@@ -41,7 +38,7 @@ struct store_options node_store_options(const struct node *node)
         .io = node->io,
         .path = node->options.store_path,
         .map_bytes = node->options.map_bytes,
-        .dirty_bytes_max = DIRTY_BYTES_MAX,
+        .dirty_bytes_max = node->options.store_dirty_bytes_max,
         .readers_max = node->options.views_max + 16,
         .cluster_id = node->identity.cluster_id,
     };

@@ -133,6 +133,24 @@ static int slot_write_now(struct journal_slots *s, const struct journal_page *pa
                                       slot_offset(next.number));
 }
 
+/* Both slots are there from the start, so that no later write grows the file: on a disk that has
+ * filled up since it would fail, and the journal with it. */
+static int slots_fill(struct journal_slots *s)
+{
+    struct io *io = s->op.j->io;
+    int64_t size = io->ops->file_size(io, s->fd);
+    if (size < 0)
+        return (int)size;
+    int err = 0;
+    memset(s->page, 0, JOURNAL_ALIGN_BYTES);
+    for (int64_t slot = 0; slot < 2 && err == 0; slot++) {
+        if (size < (slot + 1) * JOURNAL_ALIGN_BYTES)
+            err = io->ops->file_write_now(io, s->fd, slice_of(s->page, JOURNAL_ALIGN_BYTES),
+                                          (uint64_t)slot * JOURNAL_ALIGN_BYTES);
+    }
+    return err;
+}
+
 enum journal_err journal_slots_repair(struct journal_slots *s, const struct journal_page *page)
 {
     struct journal *j = s->op.j;
@@ -143,7 +161,7 @@ enum journal_err journal_slots_repair(struct journal_slots *s, const struct jour
         if (s->fd < 0)
             return journal_err_of(s->fd);
     }
-    int err = 0;
+    int err = slots_fill(s);
     /* The second overwrites what was newest only when the first is durable. */
     for (int i = 0; i < 2 && page && err == 0; i++) {
         err = slot_write_now(s, page);

@@ -12,7 +12,9 @@
 enum {
     TERMS_MAX = 1 << 20,
     COMPLETENESS_ENTRIES = 256,
-    TURNS_BETWEEN_WALKS = 1024, /* raft_check_invariants walks the whole window */
+    MEMTABLES = 3,                  /* one active, two frozen */
+    MEMTABLE_SLACK_BYTES = 8 << 20, /* a turn's writes come on top, and whole chunks */
+    TURNS_BETWEEN_WALKS = 1024,     /* raft_check_invariants walks the whole window */
 };
 
 /* One index of the log that everybody shares. */
@@ -196,6 +198,20 @@ static void check_progress(struct sim_host *h, const struct node *node, struct n
     v->revision = state->revision;
 }
 
+/* I8: what has a cap is below it, whatever waits for whom. */
+static void check_bounds(struct sim_host *h, const struct node *node)
+{
+    const struct node_options *o = &node->options;
+    struct journal_usage journal = journal_usage(node->journal);
+    size_t memtable_bytes = kv_memtable_bytes(node->kv);
+    if (memtable_bytes > MEMTABLES * o->memtable_bytes_max + MEMTABLE_SLACK_BYTES)
+        sim_fail(h->sim, "%s holds %zu bytes in memtables", h->name, memtable_bytes);
+    if (journal.segments_in_use > o->journal_segment_count_max)
+        sim_fail(h->sim, "%s uses %u journal segments", h->name, journal.segments_in_use);
+    if (node->requests.by_id.count > o->requests_max || node->reads.count > o->requests_max)
+        sim_fail(h->sim, "%s has more requests than its cap", h->name);
+}
+
 void sim_check_turn(struct sim_host *h)
 {
     struct node *node = h->is_node ? sim_host_node(h) : NULL;
@@ -214,8 +230,10 @@ void sim_check_turn(struct sim_host *h)
                        node->status.leader);
     if (node->is_corrupt)
         sim_fail(h->sim, "%s finds its state different from another's", h->name);
-    if (++v->turns % TURNS_BETWEEN_WALKS == 0)
-        raft_check_invariants(node->raft);
+    if (++v->turns % TURNS_BETWEEN_WALKS != 0)
+        return;
+    raft_check_invariants(node->raft);
+    check_bounds(h, node);
 }
 
 bool sim_check_has_converged(const struct sim *sim)

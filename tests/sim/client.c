@@ -45,6 +45,12 @@ static void tell_finished(struct sim_client *c)
 
 /* ---- output ---- */
 
+static void timer_move(struct sim_client *c, uint64_t delay_ms)
+{
+    struct io *io = c->options.io;
+    ASSERT(io_timer_set(io, &c->timer, io_now_ms(io) + delay_ms));
+}
+
 static void conn_break(struct sim_client *c)
 {
     if (c->broken)
@@ -80,9 +86,14 @@ static void flush(struct sim_client *c)
         conn_break(c);
         return;
     }
-    if (c->out_size == 0)
-        return;
     struct io *io = c->options.io;
+    if (c->out_size == 0) {
+        if (sim_h2_is_over(c))
+            conn_break(c);
+        else if (!list_is_empty(&c->finished)) /* closed unsent: there is no completion to tell */
+            timer_move(c, 0);
+        return;
+    }
     if (io->ops->send(io, c->fd, slice_of(c->out, c->out_size), on_sent, c, &c->send_ref) != 0)
         conn_break(c);
     else
@@ -90,12 +101,6 @@ static void flush(struct sim_client *c)
 }
 
 /* ---- the connection ---- */
-
-static void timer_move(struct sim_client *c, uint64_t delay_ms)
-{
-    struct io *io = c->options.io;
-    ASSERT(io_timer_set(io, &c->timer, io_now_ms(io) + delay_ms));
-}
 
 static void client_free(struct sim_client *c)
 {
@@ -146,6 +151,7 @@ static void ending_check(struct sim_client *c)
 /* recv has ended; calls that are on it end with it. */
 static void conn_end(struct sim_client *c)
 {
+    io_timer_cancel(c->options.io, &c->timer);
     finish_all(&c->calls);
     nghttp2_session_del(c->session);
     c->session = NULL;
@@ -244,6 +250,11 @@ static void on_timer(void *owner)
     struct sim_client *c = owner;
     if (c->state == SIM_CONNECTING) {
         io_cancel(c->options.io, c->connect_ref);
+        return;
+    }
+    if (c->state == SIM_UP) {
+        tell_finished(c);
+        flush(c);
         return;
     }
     ASSERT(c->state == SIM_PAUSING);

@@ -250,6 +250,11 @@ bool sim_h2_fill(struct sim_client *c)
     return true;
 }
 
+bool sim_h2_is_over(const struct sim_client *c)
+{
+    return !nghttp2_session_want_read(c->session) && !nghttp2_session_want_write(c->session);
+}
+
 void sim_h2_cancel(struct sim_client *c, struct sim_call *call)
 {
     IGNORE(nghttp2_session_set_stream_user_data(c->session, call->stream_id, NULL) != 0,

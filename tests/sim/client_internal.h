@@ -14,8 +14,8 @@ enum {
 enum sim_client_state {
     SIM_PAUSING,    /* until the timer */
     SIM_CONNECTING, /* until the timer, at the latest */
-    SIM_UP,
-    SIM_ENDING, /* the socket's last operations complete */
+    SIM_UP,         /* the timer, if set: calls have finished */
+    SIM_ENDING,     /* the socket's last operations complete */
 };
 
 struct sim_client {
@@ -62,6 +62,9 @@ bool sim_h2_receive(struct sim_client *c, struct slice bytes);
 
 /* Fills c->out. False: the session is beyond repair. */
 bool sim_h2_fill(struct sim_client *c);
+
+/* It neither sends nor takes anything any more. */
+bool sim_h2_is_over(const struct sim_client *c);
 
 /* The call's stream ends and knows it no more. */
 void sim_h2_cancel(struct sim_client *c, struct sim_call *call);

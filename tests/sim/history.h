@@ -1,11 +1,10 @@
 /* history.h: a recorded history as EDN in Jepsen's form, one map a line.
  *
- *   registers  :read :write :delete :cas    [k v], [k [old new]]; :write nil is a delete
- *   counters   :read :add                   [k n], [k 1]
- *   lists      :txn                         [[:append k x] [:r k [x y]]], as Elle reads them
- *   the rest   :txn                         [[:w k v] [:r k v]], one :r for each key of a range
- * Beside Jepsen's keys each completion has :revision and :node; a history so written can be judged
- * again by the checker's own binary.
+ * One step on one register is :read, :write or :cas of [k v] or [k [old new]]; :write nil deletes.
+ * All else is a :txn as Elle reads it, [[:append k x] [:r k [x y]] [:w k v]], with one :r for each
+ * key of a range; where a compare did not hold it is a :fail. Compactions are :compact. Beside
+ * Jepsen's keys a completion has :revision and :node, and :serializable or :at-revision marks reads
+ * that promise no order. `holdfast-check --model txn` judges the whole file again.
  *
  * Thread: any. Owner: nothing is kept.
  */

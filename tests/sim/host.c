@@ -212,9 +212,24 @@ static void on_closed(void *owner)
         event_set(&h->sim->events, &h->burial, h->sim->now_us);
 }
 
-static struct daemon_sizes sizes_small(void)
+/* One of these, by the seed and the life: the same data under other limits. */
+static uint64_t pick(struct prng *chance, uint64_t a, uint64_t b, uint64_t c)
 {
+    uint64_t all[] = { a, b, c };
+    return all[prng_below(chance, 3)];
+}
+
+static struct daemon_sizes sizes_small(const struct sim_host *h)
+{
+    struct prng chance = sim_chance(h->sim, SIM_CHANCE_SIZES, h->index, h->lives);
+    uint64_t keep = pick(&chance, 4 << 10, 64 << 10, 1 << 20);
+    uint64_t dirty = pick(&chance, 64 << 10, 256 << 10, 64 << 20);
+    uint64_t rows = pick(&chance, 20, 200, 10000);
+    uint64_t memtable = pick(&chance, 32 << 10, 256 << 10, 1 << 20);
     return (struct daemon_sizes){
+        .window_bytes_keep = keep,
+        .store_dirty_bytes_max = dirty,
+        .compact_rows_max = (uint32_t)rows,
         .connections_max = 1024,
         .requests_max = 4096,
         .window_entries_max = 8192,
@@ -227,7 +242,7 @@ static struct daemon_sizes sizes_small(void)
         .snapshot_chunk_bytes = 16 << 10,
         .journal_segment_count_max = 8,
         .journal_segment_bytes = 256 << 10,
-        .memtable_bytes_max = 256 << 10,
+        .memtable_bytes_max = memtable,
         .map_bytes = (uint64_t)1 << 30,
         .requests_bytes_max = 16 << 20,
         .responses_bytes_max = 64 << 20,
@@ -339,7 +354,7 @@ bool sim_host_start(struct sim_host *h)
         .io = &h->proc->io,
         .flags = &h->flags,
         .store_path = h->store_path,
-        .sizes = sizes_small(),
+        .sizes = sizes_small(h),
         .on_fatal = on_fatal,
         .on_serving = on_serving,
         .owner = h,

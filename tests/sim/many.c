@@ -18,8 +18,9 @@ static const struct {
     const char *profile;
     uint32_t node_count;
 } mix[] = {
-    { "usual", 3 }, { "crash", 3 }, { "usual", 5 }, { "net", 3 },  { "disk", 3 },  { "usual", 3 },
-    { "crash", 5 }, { "net", 5 },   { "wan", 3 },   { "disk", 5 }, { "usual", 7 }, { "calm", 3 },
+    { "usual", 3 }, { "crash", 3 }, { "usual", 5 },  { "net", 3 },  { "disk", 3 },
+    { "usual", 3 }, { "crash", 5 }, { "net", 5 },    { "wan", 3 },  { "damage", 3 },
+    { "disk", 5 },  { "usual", 7 }, { "damage", 5 }, { "calm", 3 },
 };
 
 struct slot {

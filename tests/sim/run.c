@@ -11,7 +11,7 @@
 #include "server/node_internal.h"
 #include "tests/sim/check.h"
 #include "tests/sim/workload.h"
-#include "tools/check_revision.h"
+#include "tools/check_judge.h"
 
 enum {
     STEP_US = 100000,
@@ -19,6 +19,7 @@ enum {
     CONVERGE_US = 60000000, /* after the last fault */
     END_US = 20000000,
     OPS_AFTER_FAULTS = 20,
+    VALUE_BYTES_MAX = 20000,
 };
 
 struct run {
@@ -92,6 +93,9 @@ static void clients_open(struct run *r)
     options.seed = o->seed;
     options.process_count = o->client_count;
     options.think_max_ms = o->think_ms;
+    struct prng chance = sim_chance(sim, SIM_CHANCE_LOAD, 0, 0);
+    if (prng_below(&chance, 4) == 0)
+        options.value_bytes = (uint32_t)prng_below(&chance, VALUE_BYTES_MAX);
     if (o->client_count == 0)
         return;
     r->clients = workload_open(&options);
@@ -120,7 +124,8 @@ static void clients_judge(struct run *r)
     if (!r->clients)
         return;
     struct check_report report;
-    enum check_verdict verdict = check_revision(workload_history(r->clients), 1, &report);
+    const struct check_wgl_budget budget = check_wgl_budget_usual();
+    enum check_verdict verdict = check_judge(workload_history(r->clients), 1, &budget, &report);
     if (verdict == CHECK_INVALID)
         sim_fail(r->sim, "clients: %s: %s", report.rule, report.text);
     if (workload_counters(r->clients)->malformed > 0)

@@ -32,6 +32,8 @@ enum sim_chance {
     SIM_CHANCE_LINK,   /* of a pair of hosts */
     SIM_CHANCE_PLAN,   /* the faults */
     SIM_CHANCE_FAULT,  /* what one fault chooses when it comes */
+    SIM_CHANCE_SIZES,  /* a process's limits */
+    SIM_CHANCE_LOAD,   /* what the clients do */
 };
 
 struct sim_options {

@@ -62,6 +62,21 @@ Test(journal_write, is_full_until_a_release_and_loses_nothing_by_it)
     lab_free(lab);
 }
 
+/* A mark that found a disk full since the start would stop the journal. */
+Test(journal_write, slots_never_grow)
+{
+    struct lab *lab = lab_opened(2);
+    struct fake_disk *disk = fake_io_disk(lab->fake);
+    cr_assert_eq(fake_disk_path_size(disk, "journal/hard"), 2 * PAGE);
+    cr_assert_eq(fake_disk_path_size(disk, "journal/mark"), 2 * PAGE);
+    lab_append(lab, 1, 100);
+    fake_io_crash(lab->fake, FAKE_CRASH_POWER);
+    lab_reboot(lab);
+    cr_assert_eq(lab_open(lab), JOURNAL_OK);
+    cr_assert_eq(fake_disk_path_size(disk, "journal/mark"), 2 * PAGE);
+    lab_free(lab);
+}
+
 Test(journal_write, segments_are_recycled_and_never_grow)
 {
     struct lab *lab = lab_opened(2);
