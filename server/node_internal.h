@@ -257,6 +257,7 @@ void node_send_open(struct node *node);
 void node_send_wanted(struct node *node, uint64_t member); /* also inside a step */
 void node_send_on_ack(void *owner, uint64_t member, const struct peer_snapshot_ack *ack);
 void node_send_on_link_up(struct node *node, uint64_t member);
+void node_send_on_flushed(struct node *node);
 /* Sessions of another term or of a member that is gone end; all, when the node does. */
 void node_send_review(struct node *node);
 bool node_send_is_reading(const struct node *node);
