@@ -298,7 +298,8 @@ struct peer_out *peer_encode_snapshot_chunk(const struct peer_snapshot_chunk *ch
 bool peer_decode_snapshot_chunk(const Holdfastpb__SnapshotChunk *pb, struct block *block,
                                 struct slice attachment, struct peer_snapshot_chunk *ret_chunk)
 {
-    if (!pb->pos || pb->pos->index == 0 || pb->pos->term == 0 || pb->term < pb->pos->term)
+    if (!pb->pos || pb->pos->index == 0 || pb->pos->index > UINT64_MAX / 2 || pb->pos->term == 0 ||
+        pb->term < pb->pos->term)
         return false;
     *ret_chunk = (struct peer_snapshot_chunk){
         .snapshot_id = pb->snapshot_id,

@@ -487,6 +487,9 @@ Test(peer_codec, snapshot_chunks_come_back)
     cr_assert(slice_equal(back.bytes, chunk.bytes));
     pb->pos->term = 10;
     cr_assert_not(peer_decode_snapshot_chunk(pb, NULL, r.attachment, &back), "from the future");
+    pb->pos->index = UINT64_MAX;
+    pb->pos->term = 8;
+    cr_assert_not(peer_decode_snapshot_chunk(pb, NULL, r.attachment, &back), "out of bounds");
     pb->pos->term = 0;
     cr_assert_not(peer_decode_snapshot_chunk(pb, NULL, r.attachment, &back), "of no term");
     pb->pos = NULL;
