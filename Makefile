@@ -251,5 +251,6 @@ clean:
 
 -include $(LIB_O:.o=.d) $(CTL_O:.o=.d) $(DEMO_O:.o=.d) $(CLIENT_O:.o=.d) $(SUPPORT_O:.o=.d) \
 	$(CHECK_O:.o=.d) $(SIM_LOAD_O:.o=.d) $(COV_O:.o=.d) \
+	$(COV_TEST:$(COV)/%=$(COV)/obj/tests/unit/raft/%.d) \
 	$(UNIT_C:%.c=$(B)/obj/%.d) $(B)/obj/server/main.d \
 	$(B)/obj/tests/e2e/writers.d $(SIM_O:.o=.d)

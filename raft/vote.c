@@ -94,11 +94,12 @@ void raft_vote_on_durable(struct raft *r)
     r->pending_vote = 0;
 }
 
-/* Answers to an election that is over, or to a pre-vote of another term, say nothing. */
+/* Answers to an election that is over, or to a pre-vote of another term, say nothing; and who
+ * answers what nobody asked yet is broken or hostile. */
 static bool is_awaited(const struct raft *r, const struct raft_msg *msg)
 {
     if (!msg->vote_result.pre_vote)
-        return r->role == RAFT_CANDIDATE;
+        return r->role == RAFT_CANDIDATE && r->has_asked;
     if (r->role != RAFT_PRE_CANDIDATE)
         return false;
     return msg->term == (msg->vote_result.granted ? r->term + 1 : r->term);
