@@ -8,13 +8,15 @@
 #include "storage/journal_internal.h"
 #include "tests/sim/check.h"
 
-enum { RESTART_US_MIN = 300000, RESTART_US_MAX = 2000000 };
+enum { RESTART_US = 300000, STEP_US = 200000, LATER_US = 150000 };
 
 struct planned {
     struct sim_nemesis *nemesis;
     const struct sim_fault *fault;
     struct prng chance;
     struct event begin;
+    struct event step; /* of a fault that grows */
+    uint64_t late_us;
     struct event end;
     bool has_begun;
     uint32_t nodes;  /* whom it struck in the end */
@@ -164,6 +166,37 @@ static void links_change(struct planned *p, uint32_t slow_us, uint32_t loss_ppm,
     }
 }
 
+/* Answers to a leader's old heartbeats still arrive when nobody hears it any more: by its own
+ * clock it leads on while others have elected. They become late little by little, since a leader
+ * that hears nothing for a while steps down. */
+static void begin_old_echoes(struct planned *p)
+{
+    p->late_us = 0;
+    event_set(&p->nemesis->sim->events, &p->step, p->nemesis->sim->now_us);
+}
+
+static void on_step(void *owner)
+{
+    struct planned *p = owner;
+    struct sim *sim = p->nemesis->sim;
+    bool is_late = p->late_us >= p->fault->size * 1000;
+    p->late_us += LATER_US;
+    for (uint32_t a = 0; a < node_count(p); a++) {
+        for (uint32_t b = 0; b < node_count(p); b++) {
+            if (!strikes(p, a) || strikes(p, b))
+                continue;
+            if (is_late)
+                block(p, a, b);
+            else
+                sim_net_link(&sim->net, b, a)->slow_us = (uint32_t)p->late_us;
+        }
+    }
+    if (is_late)
+        sim_trace_line(sim, "fault %td: is heard no more", p - p->nemesis->planned);
+    else
+        event_set(&sim->events, &p->step, sim->now_us + STEP_US);
+}
+
 static void begin_reset(struct planned *p)
 {
     struct sim *sim = p->nemesis->sim;
@@ -299,6 +332,7 @@ static void begin_node(struct planned *p, struct sim_host *h)
     case FAULT_BRIDGE:
     case FAULT_CLIENTS_CUT:
     case FAULT_SLOW_LINKS:
+    case FAULT_OLD_ECHOES:
     case FAULT_LOSS:
     case FAULT_CLOG:
     case FAULT_RESET:
@@ -332,6 +366,9 @@ static void begin_links(struct planned *p)
         break;
     case FAULT_SLOW_LINKS:
         links_change(p, (uint32_t)f->size * 1000, 0, 0);
+        break;
+    case FAULT_OLD_ECHOES:
+        begin_old_echoes(p);
         break;
     case FAULT_LOSS:
         links_change(p, 0, (uint32_t)f->size, 0);
@@ -374,7 +411,7 @@ static void on_begin(void *owner)
     p->has_begun = true;
     p->nodes = f->nodes;
     if (f->kind == FAULT_KILL_LEADER || f->kind == FAULT_PAUSE_LEADER ||
-        f->kind == FAULT_ISOLATE_LEADER)
+        f->kind == FAULT_ISOLATE_LEADER || f->kind == FAULT_OLD_ECHOES)
         strike_leader(p);
     sim_trace_line(sim, "fault %td: %s of %x", p - p->nemesis->planned, sim_fault_name(f->kind),
                    p->nodes);
@@ -414,7 +451,7 @@ static void end_node(struct planned *p, struct sim_host *h)
     case FAULT_POWER_LATE:
         sim_host_cut_power(h);
         sim_host_give_power(h);
-        sim_host_start_later(h, RESTART_US_MIN);
+        sim_host_start_later(h, RESTART_US);
         break;
     case FAULT_DISK_STALL:
     case FAULT_DISK_SLOW:
@@ -445,6 +482,7 @@ static void end_node(struct planned *p, struct sim_host *h)
     case FAULT_BRIDGE:
     case FAULT_CLIENTS_CUT:
     case FAULT_SLOW_LINKS:
+    case FAULT_OLD_ECHOES:
     case FAULT_LOSS:
     case FAULT_CLOG:
     case FAULT_RESET:
@@ -458,8 +496,10 @@ static void on_end(void *owner)
 {
     struct planned *p = owner;
     sim_trace_line(p->nemesis->sim, "fault %td ends", p - p->nemesis->planned);
+    event_cancel(&p->nemesis->sim->events, &p->step);
     unblock_all(p);
-    if (p->fault->kind == FAULT_SLOW_LINKS || p->fault->kind == FAULT_LOSS)
+    if (p->fault->kind == FAULT_SLOW_LINKS || p->fault->kind == FAULT_LOSS ||
+        p->fault->kind == FAULT_OLD_ECHOES)
         links_change(p, 0, 0, 0);
     for (uint32_t i = 0; i < node_count(p); i++) {
         if (strikes(p, i))
@@ -483,6 +523,7 @@ struct sim_nemesis *sim_nemesis_new(struct sim *sim, const struct sim_plan *plan
         p->links = calloc(sim->host_count, sizeof *p->links);
         ASSERT(p->links);
         event_init(&p->begin, on_begin, p);
+        event_init(&p->step, on_step, p);
         event_init(&p->end, on_end, p);
         if (!p->fault->is_left_out)
             event_set(&sim->events, &p->begin, p->fault->at_us);
@@ -494,6 +535,7 @@ void sim_nemesis_free(struct sim_nemesis *n)
 {
     for (uint32_t i = 0; i < n->plan.count; i++) {
         event_cancel(&n->sim->events, &n->planned[i].begin);
+        event_cancel(&n->sim->events, &n->planned[i].step);
         event_cancel(&n->sim->events, &n->planned[i].end);
         free(n->planned[i].links);
     }
@@ -507,6 +549,7 @@ void sim_nemesis_heal(struct sim_nemesis *n)
     for (uint32_t i = 0; i < n->plan.count; i++) {
         struct planned *p = &n->planned[i];
         event_cancel(&sim->events, &p->begin);
+        event_cancel(&sim->events, &p->step);
         event_cancel(&sim->events, &p->end);
         unblock_all(p);
         p->nodes = ~0u;

@@ -33,6 +33,8 @@ enum sim_fault_kind {
     FAULT_BRIDGE,
     FAULT_CLIENTS_CUT,
     FAULT_SLOW_LINKS,
+    FAULT_OLD_ECHOES, /* the leader hears late, then is no longer heard: who leads does not know it
+                       */
     FAULT_LOSS,
     FAULT_CLOG,
     FAULT_RESET,
