@@ -132,16 +132,20 @@ static void check_members(const struct raft *r)
             ASSERT(r->members[i].inflights != r->members[j].inflights);
 }
 
+/* A member that joins begins with nobody. */
+static bool is_config_possible(const struct raft_config_at *config)
+{
+    bool is_blank = config->index == 0 && config->config.member_count == 0;
+    return is_blank || raft_config_is_valid(&config->config);
+}
+
 /* The configuration in force is the newest of the log, and one before it is all that may be needed
  * (membership.c). */
 static void check_config(const struct raft *r)
 {
     const struct raft_config *config = &r->config.config;
-    bool knows_nobody =
-        config->member_count == 0; /* a member that joins, before its first entries */
-    ASSERT(knows_nobody ? r->config.index == 0 : raft_config_is_valid(config));
-    ASSERT(r->config_before.config.member_count == 0 ||
-           raft_config_is_valid(&r->config_before.config));
+    ASSERT(is_config_possible(&r->config));
+    ASSERT(is_config_possible(&r->config_before));
     ASSERT(r->config_before.index <= r->config.index);
     ASSERT(r->config.index <= r->log.last.index);
     for (uint64_t i = r->log.last.index; i >= r->log.first; i--) {

@@ -377,6 +377,22 @@ static bool dispatch_forward_refused(struct peer_conn *c, const Holdfastpb__Forw
     return true;
 }
 
+static bool dispatch_forward_query(struct peer_conn *c, const Holdfastpb__ForwardQuery *pb)
+{
+    const struct peer_handlers *h = &c->net->options.handlers;
+    struct peer_forward_query query = { .term = pb->term, .context = pb->context };
+    h->on_forward_query(h->owner, c->member->id, &query);
+    return true;
+}
+
+static bool dispatch_forward_reach(struct peer_conn *c, const Holdfastpb__ForwardReach *pb)
+{
+    const struct peer_handlers *h = &c->net->options.handlers;
+    struct peer_forward_reach reach = { pb->term, pb->context, pb->last_index };
+    h->on_forward_reach(h->owner, c->member->id, &reach);
+    return true;
+}
+
 static bool dispatch_snapshot_chunk(struct peer_conn *c, const Holdfastpb__SnapshotChunk *pb,
                                     struct block *block, struct slice attachment)
 {
@@ -425,6 +441,10 @@ bool peer_dispatch(struct peer_conn *c, const Holdfastpb__PeerMessage *message, 
         return attachment.size == 0 && dispatch_formation(c, message->formation);
     case HOLDFASTPB__PEER_MESSAGE__MESSAGE_FORWARD_REFUSED:
         return attachment.size == 0 && dispatch_forward_refused(c, message->forward_refused);
+    case HOLDFASTPB__PEER_MESSAGE__MESSAGE_FORWARD_QUERY:
+        return attachment.size == 0 && dispatch_forward_query(c, message->forward_query);
+    case HOLDFASTPB__PEER_MESSAGE__MESSAGE_FORWARD_REACH:
+        return attachment.size == 0 && dispatch_forward_reach(c, message->forward_reach);
     case HOLDFASTPB__PEER_MESSAGE__MESSAGE_SNAPSHOT_CHUNK:
         return dispatch_snapshot_chunk(c, message->snapshot_chunk, block, attachment);
     case HOLDFASTPB__PEER_MESSAGE__MESSAGE_SNAPSHOT_ACK:
@@ -478,6 +498,24 @@ void peer_net_send_forward_refused(struct peer_net *net, uint64_t member,
     if (c)
         IGNORE(peer_conn_queue(c, peer_encode_forward_refused(refused)),
                "counted; the client's deadline passes instead");
+}
+
+void peer_net_send_forward_query(struct peer_net *net, uint64_t member,
+                                 const struct peer_forward_query *query)
+{
+    struct peer_conn *c = conn_to(net, member);
+    if (c)
+        IGNORE(peer_conn_queue(c, peer_encode_forward_query(query)),
+               "counted; the time-outs of the requests remain");
+}
+
+void peer_net_send_forward_reach(struct peer_net *net, uint64_t member,
+                                 const struct peer_forward_reach *reach)
+{
+    struct peer_conn *c = conn_to(net, member);
+    if (c)
+        IGNORE(peer_conn_queue(c, peer_encode_forward_reach(reach)),
+               "counted; the time-outs of the requests remain");
 }
 
 bool peer_net_send_snapshot_chunk(struct peer_net *net, uint64_t member,

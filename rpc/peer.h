@@ -88,6 +88,20 @@ struct peer_forward_refused {
     enum peer_refusal why;
 };
 
+/* A member asks, after its link was lost, how far the leader's log goes: what it had forwarded
+ * before stands in it up to there, or nowhere, since a connection is dead once a newer one of the
+ * same member is accepted. */
+struct peer_forward_query {
+    uint64_t term;
+    uint64_t context; /* the asking member's own number */
+};
+
+struct peer_forward_reach {
+    uint64_t term;
+    uint64_t context;
+    uint64_t last_index; /* of the leader's log, in that term */
+};
+
 /* A part of a snapshot, to a member that needs what the log no longer has. */
 struct peer_snapshot_chunk {
     uint64_t snapshot_id;
@@ -139,6 +153,8 @@ struct peer_handlers {
      * ends the connection: for the log. Once a connection at most; the same again of the
      * same member, or anything of another stranger, only after PEER_COMPLAINT_MS. */
     void (*on_complaint)(void *owner, uint64_t member, const char *why);
+    void (*on_forward_query)(void *owner, uint64_t member, const struct peer_forward_query *query);
+    void (*on_forward_reach)(void *owner, uint64_t member, const struct peer_forward_reach *reach);
     void (*on_snapshot_chunk)(void *owner, uint64_t member,
                               const struct peer_snapshot_chunk *chunk);
     void (*on_snapshot_ack)(void *owner, uint64_t member, const struct peer_snapshot_ack *ack);
@@ -222,6 +238,10 @@ bool peer_net_send_forward(struct peer_net *net, uint64_t member,
 void peer_net_send_forward_refused(struct peer_net *net, uint64_t member,
                                    const struct peer_forward_refused *refused);
 
+void peer_net_send_forward_query(struct peer_net *net, uint64_t member,
+                                 const struct peer_forward_query *query);
+void peer_net_send_forward_reach(struct peer_net *net, uint64_t member,
+                                 const struct peer_forward_reach *reach);
 /* False when the link is down or too many wait: later again. */
 bool peer_net_send_snapshot_chunk(struct peer_net *net, uint64_t member,
                                   const struct peer_snapshot_chunk *chunk);

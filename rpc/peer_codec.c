@@ -244,6 +244,29 @@ bool peer_decode_forward_refused(const Holdfastpb__ForwardRefused *pb,
     return true;
 }
 
+struct peer_out *peer_encode_forward_query(const struct peer_forward_query *query)
+{
+    Holdfastpb__ForwardQuery pb = HOLDFASTPB__FORWARD_QUERY__INIT;
+    pb.term = query->term;
+    pb.context = query->context;
+    Holdfastpb__PeerMessage message = HOLDFASTPB__PEER_MESSAGE__INIT;
+    message.message_case = HOLDFASTPB__PEER_MESSAGE__MESSAGE_FORWARD_QUERY;
+    message.forward_query = &pb;
+    return out_of_head(&message);
+}
+
+struct peer_out *peer_encode_forward_reach(const struct peer_forward_reach *reach)
+{
+    Holdfastpb__ForwardReach pb = HOLDFASTPB__FORWARD_REACH__INIT;
+    pb.term = reach->term;
+    pb.context = reach->context;
+    pb.last_index = reach->last_index;
+    Holdfastpb__PeerMessage message = HOLDFASTPB__PEER_MESSAGE__INIT;
+    message.message_case = HOLDFASTPB__PEER_MESSAGE__MESSAGE_FORWARD_REACH;
+    message.forward_reach = &pb;
+    return out_of_head(&message);
+}
+
 /* ---- snapshots ---- */
 
 struct peer_out *peer_encode_snapshot_chunk(const struct peer_snapshot_chunk *chunk,
@@ -275,7 +298,8 @@ struct peer_out *peer_encode_snapshot_chunk(const struct peer_snapshot_chunk *ch
 bool peer_decode_snapshot_chunk(const Holdfastpb__SnapshotChunk *pb, struct block *block,
                                 struct slice attachment, struct peer_snapshot_chunk *ret_chunk)
 {
-    if (!pb->pos || pb->pos->index == 0 || pb->pos->term == 0 || pb->term < pb->pos->term)
+    if (!pb->pos || pb->pos->index == 0 || pb->pos->index > UINT64_MAX / 2 || pb->pos->term == 0 ||
+        pb->term < pb->pos->term)
         return false;
     *ret_chunk = (struct peer_snapshot_chunk){
         .snapshot_id = pb->snapshot_id,

@@ -35,6 +35,8 @@ struct peer_out *peer_encode_raft(const struct raft_msg *msg, uint32_t frame_byt
 struct peer_out *peer_encode_formation(struct slice formation);
 struct peer_out *peer_encode_forward(const struct peer_forward *forward, uint32_t frame_bytes_max);
 struct peer_out *peer_encode_forward_refused(const struct peer_forward_refused *refused);
+struct peer_out *peer_encode_forward_query(const struct peer_forward_query *query);
+struct peer_out *peer_encode_forward_reach(const struct peer_forward_reach *reach);
 struct peer_out *peer_encode_snapshot_chunk(const struct peer_snapshot_chunk *chunk,
                                             uint32_t frame_bytes_max);
 struct peer_out *peer_encode_snapshot_ack(const struct peer_snapshot_ack *ack);

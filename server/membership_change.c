@@ -3,8 +3,6 @@
 #include "base/assert.h"
 #include "rpc/addr.h"
 
-static const unsigned VOTES = RAFT_VOTER | RAFT_VOTER_OUTGOING;
-
 /* ---- one change after the other ---- */
 
 static enum etcd_error error_of(enum membership_err err)
@@ -254,8 +252,6 @@ enum etcd_error membership_change_is_safe(const struct membership *present,
     }
     if (voters_beyond(present, next) + voters_beyond(next, present) == 0)
         return ETCD_OK; /* the same voters decide as before */
-    if (voters == 2 && active == 1 && count_of(present, VOTES) == 1)
-        return ETCD_OK;
     if (started < voters / 2 + 1)
         return ETCD_E_NOT_ENOUGH_STARTED;
     return active < voters / 2 + 1 ? ETCD_E_UNHEALTHY : ETCD_OK;

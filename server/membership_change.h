@@ -42,8 +42,9 @@ enum membership_err membership_leave_joint(const struct membership *joint,
     __attribute__((warn_unused_result));
 
 /* Whether a majority of the voters to come has been started, and is heard from: a change that
- * leaves the cluster without one stops it for good. is_active is asked for each such voter.
- * One voter alone may always be joined by a second one. */
+ * leaves the cluster without one stops it for good. A new voter cannot help out: it has a voice
+ * only when its disk is recorded (I7a), which takes a majority without it. So a cluster of one adds
+ * a learner, and promotes it. is_active is asked for each voter to come. */
 enum etcd_error membership_change_is_safe(const struct membership *present,
                                           const struct membership *next,
                                           bool (*is_active)(void *owner, uint64_t id), void *owner)

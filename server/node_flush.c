@@ -89,6 +89,8 @@ static void on_flushed(struct store_flush *flush)
         node_step(node, &event);
     journal_release(node->journal, published->applied.index);
     node_tell_compacted(node, published->compacted_revision);
+    if (!node->is_closing && !node->has_failed)
+        node_send_on_flushed(node);
 }
 
 /* References to the entries that the log store does not have yet. */

@@ -54,6 +54,11 @@ struct node_forwarded {
     uint8_t bytes[]; /* user, command */
 };
 
+struct node_forward_query {
+    uint64_t member;
+    struct peer_forward_query query;
+};
+
 /* Entries for a slow member, read from the log store by a job. */
 struct node_fetch {
     struct node *node;
@@ -189,6 +194,9 @@ struct node {
     uint32_t starts;          /* rounds of it so far */
     struct timer start_timer; /* the first election need not wait for a time-out */
     uint64_t forward_not_before_ms;
+    bool forward_query_is_due; /* a link was lost with forwards under way */
+    struct node_forward_query forward_queries[NODE_LINKS_MAX]; /* of others, until the turn's end */
+    uint32_t forward_query_count;
     bool has_voice;
     bool is_serving;
     bool has_failed;
@@ -226,6 +234,8 @@ bool node_propose_config(struct node *node, const struct membership *next);
 void node_on_forward(void *owner, uint64_t member, const struct peer_forward *forward);
 void node_on_forward_refused(void *owner, uint64_t member,
                              const struct peer_forward_refused *refused);
+void node_on_forward_query(void *owner, uint64_t member, const struct peer_forward_query *query);
+void node_on_forward_reach(void *owner, uint64_t member, const struct peer_forward_reach *reach);
 
 /* node_persist.c */
 enum exit_code node_persist_open(struct node *node);
@@ -257,6 +267,7 @@ void node_send_open(struct node *node);
 void node_send_wanted(struct node *node, uint64_t member); /* also inside a step */
 void node_send_on_ack(void *owner, uint64_t member, const struct peer_snapshot_ack *ack);
 void node_send_on_link_up(struct node *node, uint64_t member);
+void node_send_on_flushed(struct node *node);
 /* Sessions of another term or of a member that is gone end; all, when the node does. */
 void node_send_review(struct node *node);
 bool node_send_is_reading(const struct node *node);

@@ -210,6 +210,8 @@ static void on_link(void *owner, uint64_t member, bool up)
     struct node *node = owner;
     LOG_INFOF(up ? "connected to member" : "lost the connection to member",
               log_id("member", member));
+    if (!up && requests_on_link_lost(&node->requests, node->status.term))
+        node->forward_query_is_due = true;
     struct raft_event event = { .type = RAFT_EV_LINK, .link = { .member = member, .up = up } };
     node_step(node, &event);
     if (!up)
@@ -277,6 +279,8 @@ static struct peer_options peer_options_of(struct node *node)
                       .on_forward = node_on_forward,
                       .on_forward_refused = node_on_forward_refused,
                       .on_complaint = on_complaint,
+                      .on_forward_query = node_on_forward_query,
+                      .on_forward_reach = node_on_forward_reach,
                       .on_snapshot_chunk = node_receive_on_chunk,
                       .on_snapshot_ack = node_send_on_ack },
         .members_max = NODE_LINKS_MAX,

@@ -278,6 +278,43 @@ static void propose_as_leader(struct node *node)
                                                                 : PEER_REFUSED_NOT_LEADER);
 }
 
+/* ---- after a lost link ---- */
+
+void node_on_forward_query(void *owner, uint64_t member, const struct peer_forward_query *query)
+{
+    struct node *node = owner;
+    uint32_t i = 0;
+    while (i < node->forward_query_count && node->forward_queries[i].member != member)
+        i++;
+    if (i == NODE_LINKS_MAX)
+        return; /* its requests wait for their time-out */
+    if (i == node->forward_query_count)
+        node->forward_query_count++;
+    node->forward_queries[i] = (struct node_forward_query){ member, *query };
+}
+
+/* When all that was forwarded so far is in the log, or refused. */
+static void answer_queries(struct node *node)
+{
+    if (!list_is_empty(&node->forwarded))
+        return;
+    for (uint32_t i = 0; i < node->forward_query_count; i++) {
+        const struct node_forward_query *q = &node->forward_queries[i];
+        struct peer_forward_reach reach = { q->query.term, q->query.context,
+                                            raft_last_pos(node->raft).index };
+        if (node->status.role == RAFT_LEADER && node->status.term == q->query.term)
+            peer_net_send_forward_reach(node->peers, q->member, &reach);
+    }
+    node->forward_query_count = 0;
+}
+
+void node_on_forward_reach(void *owner, uint64_t member, const struct peer_forward_reach *reach)
+{
+    struct node *node = owner;
+    (void)member; /* in one term one member leads, and answers */
+    requests_on_reach(&node->requests, reach->term, reach->context, reach->last_index);
+}
+
 /* ---- on a follower ---- */
 
 /* Whoever says so, and why, does not matter: in one term one member leads. */
@@ -294,6 +331,11 @@ static void forward_to_leader(struct node *node)
 {
     if (!peer_net_is_up(node->peers, node->status.leader))
         return;
+    if (node->forward_query_is_due) {
+        struct peer_forward_query query = { node->status.term, node->requests.losses };
+        peer_net_send_forward_query(node->peers, node->status.leader, &query);
+        node->forward_query_is_due = false;
+    }
     if (io_now_ms(node->io) < node->forward_not_before_ms) {
         /* Each turn anew: who wants the next turn at once takes the timer for that. */
         if (requests_queued(&node->requests))
@@ -314,20 +356,28 @@ static void forward_to_leader(struct node *node)
     }
 }
 
+static void lead_proposals(struct node *node)
+{
+    /* There was no room for it when the term began: nothing else may come first. */
+    if (node->noop_term != node->status.term)
+        node_propose_noop(node);
+    if (node->noop_term != node->status.term)
+        return;
+    if (node_change_holds(node))
+        forwarded_refuse_all(node, PEER_REFUSED_BUSY);
+    else
+        propose_as_leader(node);
+    answer_queries(node);
+}
+
 void node_propose_gathered(struct node *node)
 {
+    requests_on_applied(&node->requests, machine_state(node->machine)->applied.index);
     if (node->status.role == RAFT_LEADER) {
-        /* There was no room for it when the term began: nothing else may come first. */
-        if (node->noop_term != node->status.term)
-            node_propose_noop(node);
-        if (node->noop_term != node->status.term)
-            return;
-        if (node_change_holds(node))
-            forwarded_refuse_all(node, PEER_REFUSED_BUSY);
-        else
-            propose_as_leader(node);
+        lead_proposals(node);
         return;
     }
+    node->forward_query_count = 0;
     if (!list_is_empty(&node->forwarded))
         forwarded_refuse_all(node, PEER_REFUSED_NOT_LEADER);
     if (node->status.leader != 0)

@@ -9,9 +9,7 @@
 #include "server/node_internal.h"
 #include "storage/store_switch.h"
 
-enum {
-    ENTRY_OVERHEAD_BYTES = 64 << 10, /* envelope, user and command around a request */
-};
+enum { ENTRY_OVERHEAD_BYTES = 64 << 10 }; /* envelope, user and command around a request */
 
 static enum exit_code exit_code_of_store(enum store_err err)
 {

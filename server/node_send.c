@@ -249,9 +249,13 @@ static void send_start(struct node_send *s)
         .row_bytes_max = node->options.snapshot_chunk_bytes,
         .hold_until_ms = now_ms + HOLD_MS,
     };
-    enum snapshot_err err = SNAPSHOT_E_EXPIRED;
+    enum snapshot_err err = SNAPSHOT_E_EXPIRED; /* nothing is published: nothing can be missing */
     if (store_published(node->store)->applied.index > 0)
         err = snapshot_source_open(&s->source, node->store, &options);
+    if (err == SNAPSHOT_E_BUSY) {
+        timer_set(s, now_ms + RETRY_MS); /* or when the flush is done */
+        return;
+    }
     s->state = NODE_SEND_RUNS;
     s->id = options.id;
     s->progress_ms = now_ms;
@@ -288,6 +292,16 @@ static void on_any_timer(void *owner)
         send_start(s);
     else if (s->state == NODE_SEND_RUNS)
         on_timer(s);
+}
+
+/* The flush that was in the way is done, and the next has not begun. */
+void node_send_on_flushed(struct node *node)
+{
+    for (size_t i = 0; i < RAFT_MEMBERS_MAX; i++) {
+        struct node_send *s = &node->sends[i];
+        if (s->state == NODE_SEND_QUEUED && s->timer.heap_i != 0)
+            send_start(s);
+    }
 }
 
 void node_send_open(struct node *node)

@@ -72,6 +72,7 @@ void requests_sent(struct requests *set, struct request *request, uint64_t term)
     list_push_back(&set->sent, &request->link);
     request->state = REQUEST_SENT;
     request->term = term;
+    request->loss = set->losses;
 }
 
 static void request_requeue(struct requests *set, struct request *request)
@@ -110,6 +111,37 @@ void requests_on_term_applied(struct requests *set, uint64_t term)
         struct list *before = node->prev;
         request_requeue(set, LIST_ENTRY(node, struct request, link));
         node = before;
+    }
+}
+
+bool requests_on_link_lost(struct requests *set, uint64_t term)
+{
+    set->losses++;
+    return !list_is_empty(&set->sent) &&
+           LIST_ENTRY(set->sent.prev, struct request, link)->term == term;
+}
+
+void requests_on_reach(struct requests *set, uint64_t term, uint64_t losses, uint64_t index)
+{
+    if (losses != set->losses)
+        return; /* lost again since it was asked: it is asked again */
+    set->reach.is_set = true;
+    set->reach.loss = losses;
+    set->reach.term = term;
+    set->reach.index = index;
+}
+
+void requests_on_applied(struct requests *set, uint64_t index)
+{
+    if (!set->reach.is_set || index < set->reach.index)
+        return;
+    set->reach.is_set = false;
+    /* Last first keeps their order. */
+    for (struct list *node = set->sent.prev; node != &set->sent;) {
+        struct request *request = LIST_ENTRY(node, struct request, link);
+        node = node->prev;
+        if (request->term == set->reach.term && request->loss < set->reach.loss)
+            request_requeue(set, request);
     }
 }
 

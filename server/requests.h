@@ -6,6 +6,11 @@
  * and a leader takes a forwarded request in the term that it was forwarded in alone. So it goes
  * back to the queue and is sent again: applied once, whatever happens to leaders.
  *
+ * The link to a leader that stays may be lost, and what was under way with it. So requests remember
+ * after how many losses they were sent. The leader is asked how far its log goes once a new link is
+ * up, on which nothing of before can arrive any more: what was sent before the loss and is not
+ * applied up to there never will be.
+ *
  * Owner:    whoever waits embeds the request and keeps it, its command and the reply's arena until
  *           `done` ran or requests_cancel returned.
  * Thread:   the loop's. Bounds: count_max waiting (requests_add says false), each for timeout_ms.
@@ -28,6 +33,7 @@ struct request {
     enum request_state state;
     uint64_t id;   /* in the entry's envelope */
     uint64_t term; /* that it was sent in */
+    uint64_t loss; /* requests.losses then */
     struct timer timer;
     struct list link;
     struct requests *set;
@@ -40,6 +46,13 @@ struct requests {
     struct list sent;
     uint64_t next_id;
     uint32_t timeout_ms;
+    uint64_t losses; /* of the link to a leader */
+    struct {
+        bool is_set;
+        uint64_t loss;
+        uint64_t term;
+        uint64_t index;
+    } reach;              /* what a leader has answered */
     bool leader_was_lost; /* since the oldest of them began: chooses the time-out's text */
     uint64_t refused;     /* at count_max */
     uint64_t timed_out;
@@ -68,6 +81,15 @@ void requests_finish(struct requests *set, struct request *request);
 
 /* An entry of this term was applied: whatever was sent in an earlier one is lost, and queued. */
 void requests_on_term_applied(struct requests *set, uint64_t term);
+
+/* The link to the leader is down. True: something is under way that was sent to it. */
+bool requests_on_link_lost(struct requests *set, uint64_t term);
+
+/* The leader of the term says how far its log goes; it was asked after so many losses. */
+void requests_on_reach(struct requests *set, uint64_t term, uint64_t losses, uint64_t index);
+
+/* All entries up to the index were applied here. */
+void requests_on_applied(struct requests *set, uint64_t index);
 
 /* Entries of terms up to this one were applied unseen: of what was sent in them nobody knows what
  * became, so it ends as if its time was over. */

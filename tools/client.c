@@ -44,6 +44,10 @@ const struct client_method client_maintenance_status = {
     .response = &etcdserverpb__status_response__descriptor,
     .reads_only = true,
 };
+const struct client_method client_maintenance_move_leader = {
+    .path = "/etcdserverpb.Maintenance/MoveLeader",
+    .response = &etcdserverpb__move_leader_response__descriptor,
+};
 const struct client_method client_maintenance_hash_kv = {
     .path = "/etcdserverpb.Maintenance/HashKV",
     .response = &etcdserverpb__hash_kvresponse__descriptor,

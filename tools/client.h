@@ -59,6 +59,7 @@ extern const struct client_method client_kv_txn;
 extern const struct client_method client_kv_compact;
 extern const struct client_method client_cluster_member_list;
 extern const struct client_method client_maintenance_status;
+extern const struct client_method client_maintenance_move_leader;
 extern const struct client_method client_maintenance_hash_kv;
 
 /* Connects to nobody yet. False: *ret_error says which option or endpoint is wrong. */

@@ -30,6 +30,7 @@ enum ctl_exit ctl_endpoint_status_run(struct ctl *ctl);
 enum ctl_exit ctl_endpoint_health_run(struct ctl *ctl);
 enum ctl_exit ctl_endpoint_hashkv_run(struct ctl *ctl);
 enum ctl_exit ctl_member_list_run(struct ctl *ctl);
+enum ctl_exit ctl_move_leader_run(struct ctl *ctl);
 enum ctl_exit ctl_version_run(struct ctl *ctl);
 enum ctl_exit ctl_help_run(struct ctl *ctl);
 

@@ -106,6 +106,13 @@ const struct ctl_command ctl_commands[] = {
         .flags = FLAGS(CTL_FLAG_MEMBER_CONSISTENCY),
     },
     {
+        .name = "move-leader",
+        .arguments = "<transferee-member-id>",
+        .summary = "Transfers leadership to another etcd cluster member.",
+        .details = "The leader's endpoint has to be among --endpoints; the ID is hexadecimal.",
+        .run = ctl_move_leader_run,
+    },
+    {
         .name = "version",
         .arguments = "",
         .summary = "Prints the version of holdfastctl",

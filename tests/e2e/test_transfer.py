@@ -2,7 +2,7 @@
 
 import pytest
 
-from cluster import Cluster, etcdctl, leader_of, status
+from cluster import Cluster, etcdctl, holdfastctl, leader_of, status
 from rpc import Client
 
 
@@ -20,7 +20,10 @@ def test_move_leader(trio):
     leader = leader_of(trio)
     for target in [n for n in trio.nodes if n is not leader]:
         before = leader_of(trio)
-        etcdctl(before.endpoint, "move-leader", format(member_id(target), "x"))
+        old, new = format(member_id(before), "x"), format(member_id(target), "x")
+        ctl = etcdctl if before is leader else holdfastctl
+        said = ctl(trio.endpoints, "move-leader", new).stdout.decode()
+        assert said == f"Leadership transferred from {old} to {new}\n"
         assert leader_of(trio) is target
     Client(leader.endpoint).put(b"moved", b"1")
 
@@ -33,6 +36,12 @@ def test_move_leader_refuses_as_etcd_does(trio):
         result = etcdctl(node.endpoint, "move-leader", target, check=False)
         assert result.returncode != 0
         return result.stderr.decode()
+    assert b"no leader endpoint given" in holdfastctl(
+        other.endpoint, "move-leader", "1234", check=False).stderr
+    assert b"bad leader transferee" in holdfastctl(
+        trio.endpoints, "move-leader", "1234", check=False).stderr
+    assert b"bad member ID" in holdfastctl(
+        trio.endpoints, "move-leader", "x", check=False).stderr
     # This etcdctl looks for the leader itself before it asks.
     assert "no leader endpoint given" in refused(other, format(member_id(leader), "x"))
     assert "bad leader transferee" in refused(leader, "1234")

@@ -105,6 +105,16 @@ static void on_complaint(void *owner, uint64_t member, const char *why)
     ASSERT(why[0] != '\0');
 }
 
+static void on_forward_query(void *owner, uint64_t member, const struct peer_forward_query *query)
+{
+    (void)owner, (void)member, (void)query;
+}
+
+static void on_forward_reach(void *owner, uint64_t member, const struct peer_forward_reach *reach)
+{
+    (void)owner, (void)member, (void)reach;
+}
+
 static void on_snapshot_chunk(void *owner, uint64_t member, const struct peer_snapshot_chunk *chunk)
 {
     (void)owner, (void)member;
@@ -159,8 +169,8 @@ static void node_make(void)
         .io = &net.io,
         .self = hello_of(OWN, 0),
         .handlers = { NULL, on_hello, on_refused, on_link, on_process_dead, on_raft, on_formation,
-                      on_forward, on_forward_refused, on_complaint, on_snapshot_chunk,
-                      on_snapshot_ack },
+                      on_forward, on_forward_refused, on_complaint, on_forward_query,
+                      on_forward_reach, on_snapshot_chunk, on_snapshot_ack },
         .members_max = 4,
         .out_bytes_max = 1 << 20,
         .frame_bytes_max = FRAME_BYTES_MAX,

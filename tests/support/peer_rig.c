@@ -125,6 +125,22 @@ static void on_forward_refused(void *owner, uint64_t member,
     n->forward_why = refused->why;
 }
 
+static void on_forward_query(void *owner, uint64_t member, const struct peer_forward_query *query)
+{
+    struct peer_rig_node *n = owner;
+    cr_assert_neq(member, n->id);
+    n->queries++;
+    n->query = *query;
+}
+
+static void on_forward_reach(void *owner, uint64_t member, const struct peer_forward_reach *reach)
+{
+    struct peer_rig_node *n = owner;
+    cr_assert_neq(member, n->id);
+    n->reaches++;
+    n->reach = *reach;
+}
+
 static void on_snapshot_chunk(void *owner, uint64_t member, const struct peer_snapshot_chunk *chunk)
 {
     struct peer_rig_node *n = owner;
@@ -196,8 +212,8 @@ void peer_rig_open(struct peer_rig *rig)
                       .initial_cluster_hash = slice_of_text("12345678"),
                       .server_version = slice_of_text("0.1.0") },
             .handlers = { n, on_hello, on_refused, on_link, on_process_dead, on_raft, on_formation,
-                          on_forward, on_forward_refused, on_complaint, on_snapshot_chunk,
-                          on_snapshot_ack },
+                          on_forward, on_forward_refused, on_complaint, on_forward_query,
+                          on_forward_reach, on_snapshot_chunk, on_snapshot_ack },
             .members_max = 4,
             .out_bytes_max = 1 << 20,
             .frame_bytes_max = 1 << 20,

@@ -46,6 +46,10 @@ struct peer_rig_node {
     uint32_t formations;
     char formation[PEER_RIG_TEXT_BYTES];
     size_t formation_bytes;
+    uint32_t queries;
+    struct peer_forward_query query;
+    uint32_t reaches;
+    struct peer_forward_reach reach;
     uint32_t chunks;
     uint64_t chunk_bytes;
     struct peer_snapshot_chunk chunk; /* the last; its bytes are dead */

@@ -487,6 +487,9 @@ Test(peer_codec, snapshot_chunks_come_back)
     cr_assert(slice_equal(back.bytes, chunk.bytes));
     pb->pos->term = 10;
     cr_assert_not(peer_decode_snapshot_chunk(pb, NULL, r.attachment, &back), "from the future");
+    pb->pos->index = UINT64_MAX;
+    pb->pos->term = 8;
+    cr_assert_not(peer_decode_snapshot_chunk(pb, NULL, r.attachment, &back), "out of bounds");
     pb->pos->term = 0;
     cr_assert_not(peer_decode_snapshot_chunk(pb, NULL, r.attachment, &back), "of no term");
     pb->pos = NULL;
@@ -551,6 +554,9 @@ static bool decode_all(struct slice head, struct slice attachment, struct arena 
         return peer_decode_snapshot_chunk(m->snapshot_chunk, NULL, attachment, &chunk);
     case HOLDFASTPB__PEER_MESSAGE__MESSAGE_SNAPSHOT_ACK:
         return peer_decode_snapshot_ack(m->snapshot_ack, &ack);
+    case HOLDFASTPB__PEER_MESSAGE__MESSAGE_FORWARD_QUERY:
+    case HOLDFASTPB__PEER_MESSAGE__MESSAGE_FORWARD_REACH:
+        return true;
     case HOLDFASTPB__PEER_MESSAGE__MESSAGE_FORMATION:
     case HOLDFASTPB__PEER_MESSAGE__MESSAGE__NOT_SET:
     case _HOLDFASTPB__PEER_MESSAGE__MESSAGE__CASE_IS_INT_SIZE:
@@ -616,6 +622,8 @@ Test(peer_codec, no_bytes_can_hurt_the_decoders)
     torture(peer_encode_snapshot_chunk(&chunk, FRAME_MAX), &prng);
     torture(peer_encode_snapshot_ack(&(struct peer_snapshot_ack){ 7, 3, PEER_SNAPSHOT_BUSY }),
             &prng);
+    torture(peer_encode_forward_query(&(struct peer_forward_query){ 7, 3 }), &prng);
+    torture(peer_encode_forward_reach(&(struct peer_forward_reach){ 7, 3, 9 }), &prng);
     torture(peer_encode_forward_refused(&(struct peer_forward_refused){ 7, 3, PEER_REFUSED_BUSY }),
             &prng);
     block_unref(entries.block);

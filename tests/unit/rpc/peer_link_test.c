@@ -102,7 +102,8 @@ Test(peer_link, many_small_messages_keep_their_order, .init = pair_up, .fini = r
 static bool all_kinds_came(struct peer_rig *r)
 {
     (void)r;
-    return b->formations == 1 && b->forwards == 1 && b->forwards_refused == 1;
+    return b->formations == 1 && b->forwards == 1 && b->forwards_refused == 1 && b->queries == 1 &&
+           b->reaches == 1;
 }
 
 Test(peer_link, the_other_kinds_arrive, .init = pair_up, .fini = rig_done)
@@ -113,7 +114,11 @@ Test(peer_link, the_other_kinds_arrive, .init = pair_up, .fini = rig_done)
     cr_assert(peer_net_send_forward(a->net, b->id, &forward));
     struct peer_forward_refused refused = { 9, 3, PEER_REFUSED_BUSY };
     peer_net_send_forward_refused(a->net, b->id, &refused);
+    peer_net_send_forward_query(a->net, b->id, &(struct peer_forward_query){ 4, 5 });
+    peer_net_send_forward_reach(a->net, b->id, &(struct peer_forward_reach){ 6, 7, 8 });
     peer_rig_run(&rig, all_kinds_came);
+    cr_assert(b->query.term == 4 && b->query.context == 5);
+    cr_assert(b->reach.term == 6 && b->reach.context == 7 && b->reach.last_index == 8);
     cr_assert_eq(b->formation_bytes, sizeof formation);
     cr_assert_arr_eq(b->formation, formation, sizeof formation);
     cr_assert_str_eq(b->forward_command, "put");

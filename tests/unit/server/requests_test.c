@@ -197,3 +197,23 @@ Test(requests, what_a_snapshot_passed_ends_and_is_not_sent_again)
     requests_on_term_applied(&set, 6);
     assert_queue((size_t[]){ 2, 3, 4 }, 3);
 }
+
+Test(requests, what_a_lost_link_took_is_sent_again)
+{
+    cr_assert_not(requests_on_link_lost(&set, 3), "nothing was under way");
+    add_and_send(0, 1, 2);
+    add_and_send(1, 3, 3);
+    cr_assert(requests_on_link_lost(&set, 3));
+    add_and_send(3, 4, 3);
+    requests_on_reach(&set, 3, 1, 50);
+    requests_on_applied(&set, 60);
+    assert_queue(NULL, 0); /* that answer was to an earlier loss */
+    requests_on_reach(&set, 3, 2, 70);
+    requests_on_applied(&set, 69);
+    assert_queue(NULL, 0);
+    requests_on_applied(&set, 70);
+    assert_queue((size_t[]){ 1, 2 }, 2);
+    requests_sent(&set, &requests[1], 3);
+    requests_on_applied(&set, 80);
+    assert_queue((size_t[]){ 2 }, 1);
+}
