@@ -8,6 +8,7 @@
 #include "base/assert.h"
 #include "base/bytes.h"
 #include "base/checksum.h"
+#include "storage/whole_file.h"
 
 enum {
     AT_SUM = 0,
@@ -113,33 +114,18 @@ static enum identity_err decode(struct slice in, struct identity *ret_identity)
     return IDENTITY_OK;
 }
 
-static enum identity_err read_and_decode(struct io *io, int fd, struct identity *ret_identity)
+enum identity_err identity_load(struct io *io, int dir_fd, struct identity *ret_identity)
 {
     /* One more than the largest: a longer file does not verify. */
     enum { BYTES_MAX = AT_FORMATION + IDENTITY_FORMATION_BYTES_MAX + 1 };
     uint8_t *bytes = malloc(BYTES_MAX);
     if (!bytes)
         return IDENTITY_E_IO;
-    int64_t got = io->ops->file_read(io, fd, bytes, BYTES_MAX, 0);
-    enum identity_err err =
-        got < 0 ? IDENTITY_E_IO : decode(slice_of(bytes, (size_t)got), ret_identity);
+    int64_t got = whole_file_load(io, dir_fd, name_of_file, bytes, BYTES_MAX);
+    enum identity_err err = got == -ENOENT ? IDENTITY_E_ABSENT : IDENTITY_E_IO;
+    if (got >= 0)
+        err = decode(slice_of(bytes, (size_t)got), ret_identity);
     free(bytes);
-    return err;
-}
-
-enum identity_err identity_load(struct io *io, int dir_fd, struct identity *ret_identity)
-{
-    int fd = io->ops->file_open(io, dir_fd, name_of_file, 0);
-    if (fd == -ENOENT)
-        return IDENTITY_E_ABSENT;
-    if (fd < 0)
-        return IDENTITY_E_IO;
-    enum identity_err err = read_and_decode(io, fd, ret_identity);
-    /* I6: a rename that only a cache knew must not be believed. */
-    if (err == IDENTITY_OK &&
-        (io->ops->file_sync_now(io, fd) != 0 || io->ops->dir_sync(io, dir_fd) != 0))
-        err = IDENTITY_E_IO;
-    io->ops->file_close(io, fd);
     return err;
 }
 
@@ -161,21 +147,6 @@ static size_t encode(uint8_t *to, const struct identity *identity)
     return size;
 }
 
-static int next_write(struct io *io, int dir_fd, struct slice bytes)
-{
-    int err = io->ops->file_remove(io, dir_fd, name_of_next);
-    if (err != 0 && err != -ENOENT)
-        return err;
-    int fd = io->ops->file_open(io, dir_fd, name_of_next, IO_OPEN_CREATE);
-    if (fd < 0)
-        return fd;
-    err = io->ops->file_write_now(io, fd, bytes, 0);
-    if (err == 0)
-        err = io->ops->file_sync_now(io, fd);
-    io->ops->file_close(io, fd);
-    return err;
-}
-
 enum identity_err identity_save(struct io *io, int dir_fd, const struct identity *identity)
 {
     ASSERT(identity->formation_bytes <= IDENTITY_FORMATION_BYTES_MAX);
@@ -183,11 +154,7 @@ enum identity_err identity_save(struct io *io, int dir_fd, const struct identity
     if (!bytes)
         return IDENTITY_E_IO;
     size_t size = encode(bytes, identity);
-    int err = next_write(io, dir_fd, slice_of(bytes, size));
-    if (err == 0)
-        err = io->ops->file_rename(io, dir_fd, name_of_next, name_of_file);
-    if (err == 0)
-        err = io->ops->dir_sync(io, dir_fd);
+    int err = whole_file_replace(io, dir_fd, name_of_file, name_of_next, slice_of(bytes, size));
     free(bytes);
     return err == 0 ? IDENTITY_OK : err_of(err);
 }

@@ -5,6 +5,7 @@
 #include "base/assert.h"
 #include "base/bytes.h"
 #include "base/checksum.h"
+#include "storage/whole_file.h"
 
 enum {
     AT_SUM = 0,
@@ -18,8 +19,6 @@ enum {
 enum { REPAIR_MARK_FORMAT = 1, MAGIC_BYTES = 8 };
 
 static const char magic[MAGIC_BYTES + 1] = "HFREPAIR";
-static const char name_of_file[] = REPAIR_MARK_NAME;
-static const char name_of_next[] = REPAIR_MARK_NAME_NEXT;
 
 const char *repair_mark_strerror(enum repair_mark_err err)
 {
@@ -88,52 +87,25 @@ static enum repair_mark_err decode(struct slice in, struct repair_mark *ret_mark
 enum repair_mark_err repair_mark_load(struct io *io, int dir_fd, struct repair_mark *ret_mark)
 {
     *ret_mark = (struct repair_mark){ .state = REPAIR_NONE };
-    int fd = io->ops->file_open(io, dir_fd, name_of_file, 0);
-    if (fd == -ENOENT)
-        return REPAIR_MARK_OK;
-    if (fd < 0)
-        return REPAIR_MARK_E_IO;
     uint8_t bytes[REPAIR_MARK_BYTES + 1]; /* one more: a longer file does not verify */
-    int64_t got = io->ops->file_read(io, fd, bytes, sizeof bytes, 0);
-    enum repair_mark_err err =
-        got < 0 ? REPAIR_MARK_E_IO : decode(slice_of(bytes, (size_t)got), ret_mark);
-    if (err == REPAIR_MARK_OK &&
-        (io->ops->file_sync_now(io, fd) != 0 || io->ops->dir_sync(io, dir_fd) != 0))
-        err = REPAIR_MARK_E_IO;
-    io->ops->file_close(io, fd);
-    return err;
-}
-
-static int next_write(struct io *io, int dir_fd, struct slice bytes)
-{
-    int err = io->ops->file_remove(io, dir_fd, name_of_next);
-    if (err != 0 && err != -ENOENT)
-        return err;
-    int fd = io->ops->file_open(io, dir_fd, name_of_next, IO_OPEN_CREATE);
-    if (fd < 0)
-        return fd;
-    err = io->ops->file_write_now(io, fd, bytes, 0);
-    if (err == 0)
-        err = io->ops->file_sync_now(io, fd);
-    io->ops->file_close(io, fd);
-    return err;
+    int64_t got = whole_file_load(io, dir_fd, REPAIR_MARK_NAME, bytes, sizeof bytes);
+    if (got == -ENOENT)
+        return REPAIR_MARK_OK;
+    return got < 0 ? REPAIR_MARK_E_IO : decode(slice_of(bytes, (size_t)got), ret_mark);
 }
 
 enum repair_mark_err repair_mark_save(struct io *io, int dir_fd, const struct repair_mark *mark)
 {
     uint8_t bytes[REPAIR_MARK_BYTES];
     repair_mark_encode(bytes, mark);
-    int err = next_write(io, dir_fd, slice_of(bytes, sizeof bytes));
-    if (err == 0)
-        err = io->ops->file_rename(io, dir_fd, name_of_next, name_of_file);
-    if (err == 0)
-        err = io->ops->dir_sync(io, dir_fd);
+    int err = whole_file_replace(io, dir_fd, REPAIR_MARK_NAME, REPAIR_MARK_NAME_NEXT,
+                                 slice_of(bytes, sizeof bytes));
     return err == 0 ? REPAIR_MARK_OK : err_of(err);
 }
 
 enum repair_mark_err repair_mark_clear(struct io *io, int dir_fd)
 {
-    int err = io->ops->file_remove(io, dir_fd, name_of_file);
+    int err = io->ops->file_remove(io, dir_fd, REPAIR_MARK_NAME);
     if (err == 0 || err == -ENOENT)
         err = io->ops->dir_sync(io, dir_fd);
     return err == 0 ? REPAIR_MARK_OK : err_of(err);
