@@ -3,6 +3,7 @@
 #include "base/assert.h"
 #include "base/bytes.h"
 #include "base/checksum.h"
+#include "proto/pb_arena.h"
 #include "snapshot.pb-c.h"
 #include "storage/rev_tree.h"
 #include "storage/store_write.h"
@@ -178,17 +179,6 @@ bool snapshot_meta_encode(const struct snapshot_meta *meta, struct arena *arena,
     return true;
 }
 
-static void *arena_hook_alloc(void *arena, size_t size)
-{
-    return arena_alloc(arena, size);
-}
-
-static void arena_hook_free(void *arena, void *pointer)
-{
-    (void)arena; /* freed whole, by its owner */
-    (void)pointer;
-}
-
 static bool state_is_sane(const struct store_state *state)
 {
     return state->applied.index > 0 && state->applied.term > 0 && state->revision > 0 &&
@@ -202,8 +192,8 @@ enum snapshot_err snapshot_meta_decode(struct slice bytes, struct arena *arena,
 {
     if (bytes.size > SNAPSHOT_META_BYTES_MAX)
         return SNAPSHOT_E_BAD;
-    ProtobufCAllocator hooks = { arena_hook_alloc, arena_hook_free, arena };
-    Holdfastpb__SnapshotMeta *m = holdfastpb__snapshot_meta__unpack(&hooks, bytes.size, bytes.data);
+    const Holdfastpb__SnapshotMeta *m = (const Holdfastpb__SnapshotMeta *)pb_arena_unpack(
+        arena, &holdfastpb__snapshot_meta__descriptor, bytes);
     if (m == NULL)
         return SNAPSHOT_E_BAD;
     struct raft_pos applied = { .term = m->applied_term, .index = m->applied_index };

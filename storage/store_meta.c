@@ -3,6 +3,7 @@
 #include "base/assert.h"
 #include "base/bytes.h"
 #include "base/checksum.h"
+#include "proto/pb_arena.h"
 #include "state.pb-c.h"
 #include "storage/store_internal.h"
 
@@ -71,17 +72,6 @@ enum store_err store_meta_put(MDB_txn *txn, MDB_dbi dbi, const struct store_meta
 
 /* ---- reading ---- */
 
-static void *arena_hook_alloc(void *arena, size_t size)
-{
-    return arena_alloc(arena, size);
-}
-
-static void arena_hook_free(void *arena, void *pointer)
-{
-    (void)arena; /* freed whole, by its owner */
-    (void)pointer;
-}
-
 static enum store_err row_get(MDB_txn *txn, MDB_dbi dbi, struct slice *ret_row)
 {
     MDB_val k = row_key();
@@ -145,9 +135,9 @@ enum store_err store_meta_get(MDB_txn *txn, MDB_dbi dbi, struct arena *arena,
     enum store_err err = row_get(txn, dbi, &row);
     if (err != STORE_OK)
         return err;
-    ProtobufCAllocator hooks = { arena_hook_alloc, arena_hook_free, arena };
-    Holdfastpb__StoreMeta *m =
-        holdfastpb__store_meta__unpack(&hooks, row.size - AT_MESSAGE, row.data + AT_MESSAGE);
+    const Holdfastpb__StoreMeta *m = (const Holdfastpb__StoreMeta *)pb_arena_unpack(
+        arena, &holdfastpb__store_meta__descriptor,
+        slice_of(row.data + AT_MESSAGE, row.size - AT_MESSAGE));
     if (m == NULL)
         return STORE_E_CORRUPT;
     if (m->format > STORE_FORMAT)

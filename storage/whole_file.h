@@ -1,9 +1,8 @@
 /* whole_file.h: small files that are read and replaced as a whole: the identity, the repair mark.
  *
- * A replacement is written beside the file, synced, renamed over it, and the directory synced: after
- * a crash at any point the file is the old one or the new one.
- * Thread: one at a time for a name; blocking: before the loop runs, or in a job.
- * Errors: -errno.
+ * A replacement is written beside the file, synced, renamed over it, and the directory synced:
+ * after a crash at any point the file is the old one or the new one. Thread: one at a time for a
+ * name; blocking: before the loop runs, or in a job. Errors: -errno.
  */
 #ifndef STORAGE_WHOLE_FILE_H
 #define STORAGE_WHOLE_FILE_H
