@@ -88,31 +88,59 @@ static const struct place *newest_but(const struct place *places, size_t count, 
     return found;
 }
 
-/* A bit of an acknowledged entry turns while the member is down. It is no torn tail: later writes
- * knew it durable. The member says so and takes no part. */
-static void play_rot_below(struct scene *s)
+/* A bit of an acknowledged entry turns; later writes knew it durable, so it is no torn tail. */
+static bool rot(struct scene *s, uint32_t node)
 {
     enum { PLACES_MAX = 512 };
+    struct place places[PLACES_MAX];
+    size_t count = batches_find(s, node, places, PLACES_MAX);
+    const struct place *last = newest_but(places, count, UINT64_MAX);
+    const struct place *one = last ? newest_but(places, count, last->number) : NULL;
+    if (!scene_expect(s, one != NULL, "no two batches in the journal"))
+        return false;
+    fake_disk_flip(scene_host(s, node)->disk, one->path,
+                   one->offset + prng_below(&s->chance, JOURNAL_ALIGN_BYTES),
+                   (uint8_t)(1u << prng_below(&s->chance, 8)));
+    return true;
+}
+
+/* The member notices at its start, has no voice until it has all it ever acknowledged from the
+ * leader, and then goes on by itself (I7). */
+static void play_rot_below(struct scene *s)
+{
     uint32_t leader = start_and_write(s);
     uint32_t hurt = scene_other(s, leader, leader);
     uint64_t term = scene_term(s);
     if (scene_has_failed(s))
         return;
     sim_host_kill(scene_host(s, hurt));
-    struct place places[PLACES_MAX];
-    size_t count = batches_find(s, hurt, places, PLACES_MAX);
-    const struct place *last = newest_but(places, count, UINT64_MAX);
-    const struct place *one = last ? newest_but(places, count, last->number) : NULL;
-    if (!scene_expect(s, one != NULL, "no two batches in the journal"))
+    if (!rot(s, hurt))
         return;
-    fake_disk_flip(scene_host(s, hurt)->disk, one->path,
-                   one->offset + prng_below(&s->chance, JOURNAL_ALIGN_BYTES),
-                   (uint8_t)(1u << prng_below(&s->chance, 8)));
-    scene_host(s, hurt)->excused_code = EXIT_CODE_CORRUPT;
     scene_start_node(s, hurt);
-    scene_run(s, 2);
-    scene_wait_exit(s, hurt, EXIT_CODE_CORRUPT);
+    scene_heal(s);
     expect_others_go_on(s, leader, term);
+    scene_run(s, 3 * SCENE_HEARTBEAT_MS);
+    if (scene_has_failed(s))
+        return;
+    scene_expect(s, node_counters(sim_host_node(scene_host(s, hurt))).repairs_finished == 1,
+                 "%s goes on unrepaired", scene_host(s, hurt)->name);
+    sim_host_kill(scene_host(s, leader)); /* now its vote counts again */
+    scene_put(s, scene_leader_but(s, leader), "key", "with the repaired one");
+}
+
+/* With nobody to repair it from: it says so and stops. */
+static void play_rot_alone(struct scene *s)
+{
+    start_and_write(s);
+    if (scene_has_failed(s))
+        return;
+    sim_host_kill(scene_host(s, 0));
+    if (!rot(s, 0))
+        return;
+    scene_host(s, 0)->excused_code = EXIT_CODE_CORRUPT;
+    scene_start_node(s, 0);
+    scene_run(s, 2);
+    scene_wait_exit(s, 0, EXIT_CODE_CORRUPT);
 }
 
 /* The power goes while a write is under way: what is there of it is a torn tail, never
@@ -160,7 +188,8 @@ static void play_lost_vote(struct scene *s)
 
 const struct scenario scenarios_of_disks[] = {
     { "wiped-disk", "a blank disk under an old name does not vote", play_wiped, 0 },
-    { "rot-below", "bit rot in what was durable is found and told", play_rot_below, 0 },
+    { "rot-below", "bit rot in what was durable is repaired from the leader", play_rot_below, 0 },
+    { "rot-alone", "or told, where there is none", play_rot_alone, 1 },
     { "torn-tail", "a write that the power cut took in the midst is dropped", play_torn, 0 },
     { "lost-vote", "term and vote survive the loss of both their slots", play_lost_vote, 0 },
     { 0 },
