@@ -12,10 +12,8 @@
 enum { EXIT_GOOD, EXIT_BAD, EXIT_USAGE, JOBS_MAX = 16 };
 
 static const struct scenario *const tables[] = {
-    scenarios_of_writes,
-    scenarios_of_reads,
-    scenarios_of_elections,
-    scenarios_of_disks,
+    scenarios_of_writes, scenarios_of_reads,   scenarios_of_elections,
+    scenarios_of_disks,  scenarios_of_members,
 };
 
 static const char FAILOVER[] = "fail-over";

@@ -20,6 +20,7 @@ extern const struct scenario scenarios_of_writes[];
 extern const struct scenario scenarios_of_reads[];
 extern const struct scenario scenarios_of_elections[];
 extern const struct scenario scenarios_of_disks[];
+extern const struct scenario scenarios_of_members[];
 
 /* "all", "list" or a name, then perhaps one seed, --trace, --log. An exit code. */
 int scenario_main(int argc, char **argv);

@@ -53,6 +53,7 @@ struct place {
     char path[64];
     uint64_t offset;
     uint64_t number;
+    uint64_t prev_index; /* of the entry before its first */
 };
 
 /* The batches of a member's journal by number; returns how many, up to max. */
@@ -73,6 +74,7 @@ static size_t batches_find(struct scene *s, uint32_t node, struct place *places,
             snprintf(p->path, sizeof p->path, "%s", path);
             p->offset = (uint64_t)at;
             p->number = get_le64(header + 32);
+            p->prev_index = get_le64(header + 80);
         }
     }
     return count;
@@ -88,31 +90,77 @@ static const struct place *newest_but(const struct place *places, size_t count, 
     return found;
 }
 
-/* A bit of an acknowledged entry turns while the member is down. It is no torn tail: later writes
- * knew it durable. The member says so and takes no part. */
-static void play_rot_below(struct scene *s)
+/* Kills it at a moment when a few entries are in its journal alone. Returns how far the store has
+ * the log; UINT64_MAX: this seed's limits let it flush each entry at once, and there is nothing to
+ * tell. */
+static uint64_t kill_with_tail(struct scene *s, uint32_t node, uint32_t leader)
+{
+    for (int i = 0; i < 200 && !scene_has_failed(s); i++) {
+        const struct node *n = sim_host_node(scene_host(s, node));
+        uint64_t flushed = store_published(n->store)->applied.index;
+        bool is_quiet = !n->flush.is_running && !n->persist.is_writing;
+        if (is_quiet && raft_last_pos(n->raft).index >= flushed + 3) {
+            sim_host_kill(scene_host(s, node));
+            return flushed;
+        }
+        scene_put(s, leader, "key", "value");
+    }
+    return UINT64_MAX;
+}
+
+/* A bit of an acknowledged entry turns; later writes knew it durable, so it is no torn tail. */
+static bool rot(struct scene *s, uint32_t node, uint64_t flushed)
 {
     enum { PLACES_MAX = 512 };
+    struct place places[PLACES_MAX];
+    size_t count = batches_find(s, node, places, PLACES_MAX);
+    const struct place *last = newest_but(places, count, UINT64_MAX);
+    const struct place *one = last ? newest_but(places, count, last->number) : NULL;
+    if (!scene_expect(s, one && one->prev_index >= flushed, "no two batches after the store's"))
+        return false;
+    fake_disk_flip(scene_host(s, node)->disk, one->path,
+                   one->offset + prng_below(&s->chance, JOURNAL_ALIGN_BYTES),
+                   (uint8_t)(1u << prng_below(&s->chance, 8)));
+    return true;
+}
+
+/* The member notices at its start, has no voice until it has all it ever acknowledged from the
+ * leader, and then goes on by itself (I7). */
+static void play_rot_below(struct scene *s)
+{
     uint32_t leader = start_and_write(s);
     uint32_t hurt = scene_other(s, leader, leader);
     uint64_t term = scene_term(s);
     if (scene_has_failed(s))
         return;
-    sim_host_kill(scene_host(s, hurt));
-    struct place places[PLACES_MAX];
-    size_t count = batches_find(s, hurt, places, PLACES_MAX);
-    const struct place *last = newest_but(places, count, UINT64_MAX);
-    const struct place *one = last ? newest_but(places, count, last->number) : NULL;
-    if (!scene_expect(s, one != NULL, "no two batches in the journal"))
+    uint64_t flushed = kill_with_tail(s, hurt, leader);
+    if (flushed == UINT64_MAX || !rot(s, hurt, flushed))
         return;
-    fake_disk_flip(scene_host(s, hurt)->disk, one->path,
-                   one->offset + prng_below(&s->chance, JOURNAL_ALIGN_BYTES),
-                   (uint8_t)(1u << prng_below(&s->chance, 8)));
-    scene_host(s, hurt)->excused_code = EXIT_CODE_CORRUPT;
     scene_start_node(s, hurt);
-    scene_run(s, 2);
-    scene_wait_exit(s, hurt, EXIT_CODE_CORRUPT);
+    scene_heal(s);
     expect_others_go_on(s, leader, term);
+    scene_run(s, 3 * SCENE_HEARTBEAT_MS);
+    if (scene_has_failed(s))
+        return;
+    scene_expect(s, node_counters(sim_host_node(scene_host(s, hurt))).repairs_finished == 1,
+                 "%s goes on unrepaired", scene_host(s, hurt)->name);
+    sim_host_kill(scene_host(s, leader)); /* now its vote counts again */
+    scene_put(s, scene_leader_but(s, leader), "key", "with the repaired one");
+}
+
+/* With nobody to repair it from: it says so and stops. */
+static void play_rot_alone(struct scene *s)
+{
+    start_and_write(s);
+    if (scene_has_failed(s))
+        return;
+    uint64_t flushed = kill_with_tail(s, 0, 0);
+    if (flushed == UINT64_MAX || !rot(s, 0, flushed))
+        return;
+    scene_host(s, 0)->excused_code = EXIT_CODE_CORRUPT;
+    scene_start_node(s, 0);
+    scene_run(s, 2);
+    scene_wait_exit(s, 0, EXIT_CODE_CORRUPT);
 }
 
 /* The power goes while a write is under way: what is there of it is a torn tail, never
@@ -160,7 +208,8 @@ static void play_lost_vote(struct scene *s)
 
 const struct scenario scenarios_of_disks[] = {
     { "wiped-disk", "a blank disk under an old name does not vote", play_wiped, 0 },
-    { "rot-below", "bit rot in what was durable is found and told", play_rot_below, 0 },
+    { "rot-below", "bit rot in what was durable is repaired from the leader", play_rot_below, 0 },
+    { "rot-alone", "or told, where there is none", play_rot_alone, 1 },
     { "torn-tail", "a write that the power cut took in the midst is dropped", play_torn, 0 },
     { "lost-vote", "term and vote survive the loss of both their slots", play_lost_vote, 0 },
     { 0 },

@@ -16,7 +16,6 @@
 
 enum {
     SCENE_CALLS_MAX = 4096,
-    SCENE_REQUEST_BYTES = 512,
     SCENE_VALUE_BYTES = 64,
     SCENE_HEARTBEAT_MS = 100,
     SCENE_ELECTION_MS = 1000,
@@ -115,7 +114,7 @@ struct scene_op {
     void (*done)(struct scene_op *op); /* NULL, or set by the beginner */
     void *owner;
     struct scene_answer answer;
-    uint8_t request[SCENE_REQUEST_BYTES];
+    uint8_t request[]; /* encoded */
 };
 
 struct scene_op *scene_begin_put(struct scene *s, uint32_t node, const char *key,

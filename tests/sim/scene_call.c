@@ -106,10 +106,9 @@ static ProtobufCBinaryData bytes_of(const char *text)
 static struct scene_op *begin(struct scene *s, uint32_t node, const char *path,
                               const ProtobufCMessage *message)
 {
-    struct scene_op *op = calloc(1, sizeof *op);
-    ASSERT(op);
     size_t size = protobuf_c_message_get_packed_size(message);
-    ASSERT(size <= sizeof op->request);
+    struct scene_op *op = calloc(1, sizeof *op + size);
+    ASSERT(op);
     protobuf_c_message_pack(message, op->request);
     op->scene = s;
     op->node = node;
