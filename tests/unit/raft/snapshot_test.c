@@ -237,6 +237,18 @@ Test(raft_snapshot, what_is_committed_and_not_applied)
     rig_close(&rig);
 }
 
+/* It says another thing than a leader did: what is committed, or what this term's leader has. */
+Test(raft_snapshot, what_contradicts_the_log_is_refused)
+{
+    struct rig rig = follower(3);
+    cr_assert_eq(install(&rig, (struct raft_pos){ 4, 3 }, "12"), RAFT_E_STATE);
+    cr_assert_eq(rig_append(&rig, 5, (struct raft_pos){ 2, 4 }, "5", 3, 10), RAFT_OK);
+    cr_assert_eq(install(&rig, (struct raft_pos){ 4, 5 }, "12"), RAFT_E_STATE);
+    cr_assert_eq(raft_last_pos(rig.raft).term, 5);
+    cr_assert_eq(install(&rig, (struct raft_pos){ 4, 6 }, "12"), RAFT_OK, "it may be newer");
+    rig_close(&rig);
+}
+
 /* An older one than the state: the caller should have dropped it. */
 Test(raft_snapshot, nothing_goes_back)
 {
