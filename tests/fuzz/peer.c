@@ -485,4 +485,4 @@ static void seeds(fuzz_seed_fn *add, void *owner)
     seed_end(add, owner, "raw");
 }
 
-const struct fuzz_target fuzz_peer = { "peer", 12000, run, seeds };
+const struct fuzz_target fuzz_peer = { "peer", 8000, run, seeds };

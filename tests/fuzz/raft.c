@@ -231,4 +231,4 @@ static void seeds(fuzz_seed_fn *add, void *owner)
     add(owner, "mixed", slice_of(mixed, sizeof mixed));
 }
 
-const struct fuzz_target fuzz_raft = { "raft", 40000, run, seeds };
+const struct fuzz_target fuzz_raft = { "raft", 16000, run, seeds };

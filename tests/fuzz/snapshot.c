@@ -263,4 +263,4 @@ static void snapshot_seeds(fuzz_seed_fn *add, void *owner)
     add(owner, "short", slice_of(short_one, sizeof short_one));
 }
 
-const struct fuzz_target fuzz_snapshot = { "snapshot", 800, snapshot_run, snapshot_seeds };
+const struct fuzz_target fuzz_snapshot = { "snapshot", 600, snapshot_run, snapshot_seeds };

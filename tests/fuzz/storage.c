@@ -377,7 +377,7 @@ static void journal_seeds(fuzz_seed_fn *add, void *owner)
     add(owner, "torn", slice_of(torn, sizeof torn));
 }
 
-const struct fuzz_target fuzz_journal = { "journal", 3000, journal_run, journal_seeds };
+const struct fuzz_target fuzz_journal = { "journal", 1200, journal_run, journal_seeds };
 
 /* ---- small files ---- */
 
