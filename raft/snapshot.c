@@ -35,7 +35,9 @@ void raft_on_snapshot_sent(struct raft *r, uint64_t member, struct raft_pos pos,
         return;
     }
     ASSERT(pos.index <= r->log.applied);
+    /* One that says so and still needs another would keep this node at nothing else. */
     p->snapshot_backoff_ms = 0;
+    p->snapshot_retry_ms = r->now_ms + r->options.election_timeout_ms;
     if (p->state != RAFT_PROGRESS_SNAPSHOT)
         return;
     raft_progress_probe(p, pos.index > p->match ? pos.index + 1 : p->match + 1);
