@@ -167,7 +167,7 @@ enum raft_event_type {
                             empty. So that the log does not change in between, nothing else is
                             fed from when that is written to this event. What readies asked to
                             persist before still gets its RAFT_EV_DURABLE. A leader steps down.
-                            RAFT_E_STATE: it contradicts itself, or is of a later term than ours.
+                            RAFT_E_STATE: as raft_snapshot_check says.
                             Nothing happens when pos is applied already. */
 };
 
@@ -391,6 +391,12 @@ bool raft_config_is_joint(const struct raft_config *config);
 
 /* On a leader: whom it is transferring leadership to; 0: nobody. */
 uint64_t raft_transferee(const struct raft *r);
+
+/* Whether a snapshot may be installed, for who has not begun to. RAFT_E_STATE: it contradicts
+ * itself, what is committed here or this term's leader has said, or is of a later term than ours.
+ */
+enum raft_err raft_snapshot_check(const struct raft *r, struct raft_pos pos,
+                                  const struct raft_config_at *config);
 
 bool raft_awaits_repair(const struct raft *r);
 

@@ -294,8 +294,6 @@ uint64_t raft_transfer_deadline_ms(const struct raft *r);
 void raft_snapshot_ask(struct raft *r, struct raft_progress *p);
 void raft_on_snapshot_sent(struct raft *r, uint64_t member, struct raft_pos pos, bool ok);
 uint64_t raft_snapshot_check_next(const struct raft *r, const struct raft_progress *p);
-enum raft_err raft_snapshot_check(const struct raft *r, struct raft_pos pos,
-                                  const struct raft_config_at *config);
 void raft_on_snapshot_installed(struct raft *r, struct raft_pos pos,
                                 const struct raft_config_at *config, uint64_t hash);
 

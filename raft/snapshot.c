@@ -35,7 +35,9 @@ void raft_on_snapshot_sent(struct raft *r, uint64_t member, struct raft_pos pos,
         return;
     }
     ASSERT(pos.index <= r->log.applied);
+    /* One that says so and still needs another would keep this node at nothing else. */
     p->snapshot_backoff_ms = 0;
+    p->snapshot_retry_ms = r->now_ms + r->options.election_timeout_ms;
     if (p->state != RAFT_PROGRESS_SNAPSHOT)
         return;
     raft_progress_probe(p, pos.index > p->match ? pos.index + 1 : p->match + 1);
@@ -50,13 +52,24 @@ uint64_t raft_snapshot_check_next(const struct raft *r, const struct raft_progre
 
 /* ---- the receiver ---- */
 
+/* What is committed, and what this term's leader has, is in no snapshot another. */
+static bool contradicts_log(const struct raft *r, struct raft_pos pos)
+{
+    uint64_t settled = r->log.commit > r->verified ? r->log.commit : r->verified;
+    if (r->config_before.index > settled)
+        settled = r->config_before.index;
+    uint64_t term;
+    bool is_ours = raft_log_term(&r->log, pos.index, &term) && term == pos.term;
+    return pos.index > r->log.applied && pos.index <= settled && !is_ours;
+}
+
 enum raft_err raft_snapshot_check(const struct raft *r, struct raft_pos pos,
                                   const struct raft_config_at *config)
 {
     bool is_possible = pos.index > 0 && pos.index <= RAFT_INDEX_MAX && pos.term > 0 &&
                        pos.term <= r->term && config->index <= pos.index &&
                        raft_config_is_valid(&config->config);
-    return is_possible ? RAFT_OK : RAFT_E_STATE;
+    return is_possible && !contradicts_log(r, pos) ? RAFT_OK : RAFT_E_STATE;
 }
 
 /* The state machine is at pos, whatever was handed out before. Applied is the measure, not

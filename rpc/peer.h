@@ -19,7 +19,7 @@
  *           per frame. Back-off of reconnects backoff_min_ms .. backoff_max_ms, doubled each time,
  *           with jitter; the first dial after an established link was lost goes at once, though
  *           not more than once in backoff_max_ms. Connections: three a member, and a few more that
- *           have not introduced themselves yet; past that new ones are closed.
+ *           have not introduced themselves yet, of which the oldest makes room for a new one.
  * Silence:  the dialling side pings each second and gives the connection up when three seconds
  *           pass without an answer, or a send does not end in ten; the accepting side when five
  *           seconds pass without a byte. So a partition or a dead host shows as a lost link.

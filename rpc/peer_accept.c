@@ -4,6 +4,30 @@
 #include "base/assert.h"
 #include "rpc/peer_internal.h"
 
+static bool is_stranger(const struct peer_conn *c)
+{
+    return !c->is_dialled && !c->member && c->state != PEER_CONN_CLOSED;
+}
+
+/* Makes room for one more. The oldest goes, since a member says its Hello at once: whoever holds
+ * connections open and says nothing cannot keep members out. */
+static void strangers_limit(struct peer_net *net)
+{
+    struct peer_conn *oldest = NULL;
+    uint32_t count = 0;
+    for (struct list *at = net->conns.next; at != &net->conns; at = at->next) {
+        struct peer_conn *c = LIST_ENTRY(at, struct peer_conn, link);
+        if (!is_stranger(c))
+            continue;
+        count++;
+        oldest = oldest ? oldest : c;
+    }
+    if (count < PEER_STRANGERS_MAX)
+        return;
+    net->counters.accepts_refused++;
+    peer_conn_close(oldest);
+}
+
 static void accept_on_fd(void *owner, int fd)
 {
     struct peer_listener *listener = owner;
@@ -11,6 +35,8 @@ static void accept_on_fd(void *owner, int fd)
     struct io *io = net->options.io;
     uint32_t conns_max = net->options.members_max * PEER_CONNS_PER_MEMBER + PEER_STRANGERS_MAX;
     peer_net_enter(net);
+    if (fd >= 0 && !net->closing)
+        strangers_limit(net);
     if (fd < 0) {
         listener->accepting = false;
     } else if (net->closing || net->conn_count >= conns_max) {

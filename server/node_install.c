@@ -111,6 +111,19 @@ static void reset_begin(struct node *node)
     node->install.state = NODE_INSTALL_RESETS;
 }
 
+/* Once the journal is told, the core must take it. */
+static bool is_possible(const struct node *node)
+{
+    const struct snapshot_meta *meta = snapshot_sink_meta(node->receive.sink);
+    struct membership membership;
+    membership_init(&membership);
+    bool is_good = membership_decode(&membership, meta->state.membership) == MEMBERSHIP_OK;
+    struct raft_config_at config = { .index = membership.config_index,
+                                     .config = membership_to_raft_config(&membership) };
+    membership_done(&membership);
+    return is_good && raft_snapshot_check(node->raft, node->receive.pos, &config) == RAFT_OK;
+}
+
 void node_install_advance(struct node *node)
 {
     if (node->install.state != NODE_INSTALL_WAITS)
@@ -126,6 +139,14 @@ void node_install_advance(struct node *node)
     if (node->flush.is_running || node_fetch_is_running(node) || node_send_is_reading(node) ||
         node->persist.is_writing || node->retired.store)
         return; /* the end of each begins a turn */
+    if (!is_possible(node)) {
+        LOG_WARNF("a snapshot is not installed: it contradicts the log",
+                  log_id("member", node->receive.member),
+                  log_number("index", node->receive.pos.index));
+        node->counters.snapshots_failed++;
+        install_drop(node, PEER_SNAPSHOT_FAILED);
+        return;
+    }
     reset_begin(node);
 }
 

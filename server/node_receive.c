@@ -230,6 +230,8 @@ void node_receive_on_chunk(void *owner, uint64_t member, const struct peer_snaps
         return; /* also from a leader that no heartbeat has shown yet: it comes again */
     if (node->status.role == RAFT_LEADER)
         return;
+    if (node->status.leader != 0 && node->status.leader != member)
+        return; /* a term has one leader, and only that one sends its state */
     const struct node_receive *r = &node->receive;
     bool is_current = r->state != NODE_RECEIVE_NONE && r->id == chunk->snapshot_id &&
                       r->member == member && r->pos.index == chunk->pos.index;

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -113,6 +114,15 @@ static int64_t now_s(void)
     return now.tv_sec;
 }
 
+/* Of this process: what make test pays for a target. */
+static long cpu_ms(void)
+{
+    struct rusage usage;
+    ASSERT(getrusage(RUSAGE_SELF, &usage) == 0);
+    return 1000 * (usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
+           (usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1000;
+}
+
 static void input_run(const struct fuzz_target *target, struct current *current)
 {
     alarm(RUN_S_MAX); /* one that hangs is a failure too */
@@ -143,7 +153,7 @@ static void target_run(const struct fuzz_target *target, const struct corpus *co
         input_run(target, current);
         runs++;
     }
-    printf("%s: %zu inputs, %lu mutations\n", target->name, corpus->count, runs);
+    printf("%s: %zu inputs, %lu mutations, %ld ms\n", target->name, corpus->count, runs, cpu_ms());
 }
 
 static void input_keep(const struct fuzz_target *target, const struct current *current)

@@ -10,6 +10,7 @@
 #include "rpc/peer_frame.h"
 #include "server/check.h"
 #include "server/formation.h"
+#include "storage/snapshot_format.h"
 #include "tests/fuzz/core.h"
 #include "tests/fuzz/fuzz.h"
 #include "tests/fuzz/reseal.h"
@@ -39,6 +40,9 @@ static const char *on_hello(void *owner, const struct peer_hello *hello,
                             enum peer_unwelcome *ret_why)
 {
     (void)owner;
+    if (hello->peer_url_count > 0)
+        IGNORE(peer_net_add(peers, hello->member_id, hello->peer_urls, hello->peer_url_count) != 0,
+               "either is an answer");
     bool is_final = false;
     struct formation_effects effects;
     const char *refusal = formation_on_hello(&formation, hello->member_id, hello->incarnation,
@@ -118,12 +122,20 @@ static void on_forward_reach(void *owner, uint64_t member, const struct peer_for
 static void on_snapshot_chunk(void *owner, uint64_t member, const struct peer_snapshot_chunk *chunk)
 {
     (void)owner, (void)member;
-    ASSERT(chunk->block);
+    struct snapshot_chunk_header header;
+    struct slice meta;
+    struct slice rows;
+    ASSERT(chunk->pos.index > 0 && chunk->pos.term > 0 && chunk->term >= chunk->pos.term);
+    if (snapshot_chunk_decode(chunk->bytes, &header, &meta, &rows) != SNAPSHOT_OK)
+        return;
+    ASSERT(chunk->block && meta.size + rows.size < chunk->bytes.size);
+    IGNORE(!snapshot_chain_holds(&header, meta, rows, snapshot_chain_start(header.id)), "any");
 }
 
 static void on_snapshot_ack(void *owner, uint64_t member, const struct peer_snapshot_ack *ack)
 {
-    (void)owner, (void)member, (void)ack;
+    (void)owner, (void)member;
+    ASSERT(ack->status >= PEER_SNAPSHOT_OK && ack->status <= PEER_SNAPSHOT_INSTALLED);
 }
 
 /* ---- life ---- */
@@ -135,23 +147,30 @@ static struct peer_hello hello_of(uint64_t from, uint64_t to)
                                 .to_member_id = to,
                                 .feature_level_max = 1,
                                 .initial_cluster_hash = formation_hello_hash(&formation),
-                                .server_version = slice_of_text("3.7.1") };
+                                .server_version = slice_of_text("3.7.1"),
+                                .peer_url_count = from == 3,
+                                .peer_urls = { "http://127.0.0.1:3" } };
     memset(hello.incarnation, (int)(0x20 + from), sizeof hello.incarnation);
     memset(hello.process, (int)(0x30 + from), sizeof hello.process);
     return hello;
+}
+
+static void membership_make(struct membership *m)
+{
+    membership_init(m);
+    for (uint64_t id = 1; id <= 3; id++) {
+        struct membership_member member = {
+            .id = id, .name = "m", .peer = { 1, { "http://127.0.0.1:1" } }, .roles = RAFT_VOTER
+        };
+        ASSERT(membership_put(m, &member) == MEMBERSHIP_OK);
+    }
 }
 
 static void formation_make(void)
 {
     static const uint8_t incarnation[MEMBERSHIP_INCARNATION_BYTES] = { 0x21 };
     struct membership initial;
-    membership_init(&initial);
-    for (uint64_t id = 1; id <= 3; id++) {
-        struct membership_member member = {
-            .id = id, .name = "m", .peer = { 1, { "http://127.0.0.1:1" } }, .roles = RAFT_VOTER
-        };
-        ASSERT(membership_put(&initial, &member) == MEMBERSHIP_OK);
-    }
+    membership_make(&initial);
     struct formation_options options = { .own_id = OWN,
                                          .incarnation = incarnation,
                                          .initial = &initial };
@@ -160,10 +179,10 @@ static void formation_make(void)
     membership_done(&initial);
 }
 
-static void node_make(void)
+static void node_make(uint8_t start)
 {
     fake_net_init(&net);
-    core_open(&core);
+    core_open(&core, start);
     formation_make();
     struct peer_options options = {
         .io = &net.io,
@@ -233,6 +252,7 @@ static void feed_frame(int fd, struct slice head, struct slice attachment)
     if (attachment.size > 0)
         memcpy(to + head.size, attachment.data, attachment.size);
     reseal_entries(to + head.size, attachment.size);
+    reseal_chunk(to + head.size, attachment.size);
     peer_frame_seal(frame, (uint32_t)head.size, (uint32_t)attachment.size);
     feed(fd, slice_of(frame, size));
     free(frame);
@@ -262,7 +282,7 @@ static bool is_gone(int fd)
 static void run(struct slice input)
 {
     struct fuzz_reader r = { input };
-    node_make();
+    node_make(fuzz_u8(&r));
     int fd = reconnect(-1, 2);
     while (r.left.size > 0) {
         uint8_t piece = fuzz_u8(&r) % PIECES;
@@ -325,6 +345,28 @@ static void seed_end(fuzz_seed_fn *add, void *owner, const char *name)
     writer.size = 0;
 }
 
+/* A membership of the voters 1, 2 and 3 in an entry. */
+static struct raft_entry config_entry(struct raft_pos pos)
+{
+    struct membership membership;
+    struct arena arena;
+    struct slice bytes;
+    arena_init(&arena, CHECK_BYTES);
+    membership_make(&membership);
+    ASSERT(membership_encode(&membership, &arena, &bytes));
+    membership_done(&membership);
+    struct entry_header header = { .type = RAFT_ENTRY_CONFIG,
+                                   .pos = pos,
+                                   .payload_bytes = (uint32_t)bytes.size };
+    struct block *block = block_new(entry_size_bytes(&header));
+    ASSERT(block);
+    memcpy(block->data + entry_payload_offset(&header), bytes.data, bytes.size);
+    entry_seal(block->data, &header);
+    arena_done(&arena);
+    return (struct raft_entry){ pos, RAFT_ENTRY_CONFIG,
+                                slice_of(block->data, block->capacity_bytes), block };
+}
+
 /* Each type of message as a follower of term 3, and as a leader, gets it. */
 static void seeds_raft(fuzz_seed_fn *add, void *owner)
 {
@@ -343,8 +385,10 @@ static void seeds_raft(fuzz_seed_fn *add, void *owner)
           .term = 3,
           .append_result = { .rejected = true, .rejected_prev = 4, .hint = { 1, 3 } } },
         { .type = RAFT_MSG_HEARTBEAT_RESULT, .term = 3, .heartbeat_result = { 1, { 4, 44 }, 99 } },
+        { .type = RAFT_MSG_TIMEOUT_NOW, .term = 3 },
     };
     for (int leads = 0; leads < 2; leads++) {
+        fuzz_put_u8(&writer, CORE_START_VOTERS);
         if (leads) {
             put_event(0, 0);
             put_event(0, 100);
@@ -358,12 +402,73 @@ static void seeds_raft(fuzz_seed_fn *add, void *owner)
     block_unref(entries.block);
 }
 
+/* A configuration from a leader of term 3; then the one before it leads again. */
+static void seed_configs(fuzz_seed_fn *add, void *owner)
+{
+    struct raft_entry entry = config_entry((struct raft_pos){ 3, 5 });
+    const struct raft_msg messages[] = {
+        { .type = RAFT_MSG_APPEND, .term = 3, .append = { { 2, 4 }, 5, &entry, 1, NULL, 0 } },
+        { .type = RAFT_MSG_VOTE, .term = 4, .vote = { .transfer = true, .last = { 3, 5 } } },
+        { .type = RAFT_MSG_APPEND, .term = 4, .append = { { 2, 4 }, 4, NULL, 0, NULL, 0 } },
+    };
+    fuzz_put_u8(&writer, CORE_START_LEARNERS);
+    for (size_t i = 0; i < sizeof messages / sizeof messages[0]; i++)
+        put_raft(&messages[i]);
+    seed_end(add, owner, "configs");
+    block_unref(entry.block);
+}
+
+/* One that awaits repair hears its leader's end of the log; and what a leader hears of one. */
+static void seed_repair(fuzz_seed_fn *add, void *owner)
+{
+    const struct raft_msg messages[] = {
+        { .type = RAFT_MSG_HEARTBEAT,
+          .term = 3,
+          .heartbeat = { .commit = 4, .round = 1, .last_index = 4, .repair_id = 9 } },
+        { .type = RAFT_MSG_APPEND, .term = 3, .append = { { 2, 4 }, 4, NULL, 0, NULL, 0 } },
+        { .type = RAFT_MSG_HEARTBEAT_RESULT,
+          .term = 3,
+          .heartbeat_result = { .round = 1, .room_bytes = 9, .repair_id = 9 } },
+        { .type = RAFT_MSG_APPEND_RESULT,
+          .term = 3,
+          .append_result = { .match = 5, .repair_id = 9 } },
+    };
+    fuzz_put_u8(&writer, CORE_START_VOTERS | CORE_START_REPAIR);
+    for (size_t i = 0; i < sizeof messages / sizeof messages[0]; i++)
+        put_raft(&messages[i]);
+    seed_end(add, owner, "repair");
+}
+
+static void seed_snapshot(fuzz_seed_fn *add, void *owner)
+{
+    uint8_t bytes[SNAPSHOT_HEADER_BYTES + 2] = { 0 };
+    struct snapshot_chunk_header header = { .id = 5,
+                                            .flags = SNAPSHOT_FIRST | SNAPSHOT_LAST,
+                                            .meta_bytes = 2 };
+    snapshot_chunk_seal(bytes, &header, snapshot_chain_start(5));
+    struct peer_snapshot_chunk chunk = { .snapshot_id = 5,
+                                         .term = 3,
+                                         .pos = { 2, 9 },
+                                         .last = true,
+                                         .bytes = slice_of(bytes, sizeof bytes) };
+    struct peer_snapshot_ack ack = { 5, 1, PEER_SNAPSHOT_INSTALLED };
+    fuzz_put_u8(&writer, CORE_START_JOINT | CORE_START_CUT);
+    put_frame(peer_encode_snapshot_chunk(&chunk, FRAME_BYTES_MAX));
+    put_event(CORE_SNAPSHOT_INSTALLED, 7);
+    put_frame(peer_encode_snapshot_ack(&ack));
+    seed_end(add, owner, "snapshot");
+}
+
 static void seeds(fuzz_seed_fn *add, void *owner)
 {
     static const uint8_t formation_bytes[] = { 0x08, 0x01 };
     static const uint8_t command[] = { 0x0a, 0x06, 0x0a, 0x01, 'k', 0x12, 0x01, 'v' };
     formation_make();
     seeds_raft(add, owner);
+    seed_configs(add, owner);
+    seed_repair(add, owner);
+    seed_snapshot(add, owner);
+    fuzz_put_u8(&writer, CORE_START_VOTERS);
     put_frame(peer_encode_ping());
     put_frame(peer_encode_formation(slice_of(formation_bytes, sizeof formation_bytes)));
     struct peer_forward forward = { .request_id = 5,
@@ -375,12 +480,14 @@ static void seeds(fuzz_seed_fn *add, void *owner)
     put_frame(peer_encode_forward_refused(&refused));
     seed_end(add, owner, "others");
     struct peer_hello hello = hello_of(3, OWN);
+    fuzz_put_u8(&writer, CORE_START_VOTERS);
     fuzz_put_u8(&writer, PIECE_RECONNECT);
     fuzz_put_u8(&writer, 0);
     put_frame(peer_encode_hello(&hello, NULL, PEER_UNWELCOME_NOW));
-    put_frame(peer_encode_hello(&hello, "go away", true));
+    put_frame(peer_encode_hello(&hello, "go away", PEER_UNWELCOME_REMOVED));
     seed_end(add, owner, "hellos");
     struct peer_out *out = peer_encode_ping();
+    fuzz_put_u8(&writer, CORE_START_VOTERS);
     fuzz_put_u8(&writer, PIECE_RAW);
     fuzz_put_u16(&writer, out->size);
     fuzz_put(&writer, slice_of(out->bytes, out->size));
@@ -388,4 +495,4 @@ static void seeds(fuzz_seed_fn *add, void *owner)
     seed_end(add, owner, "raw");
 }
 
-const struct fuzz_target fuzz_peer = { "peer", 12000, run, seeds };
+const struct fuzz_target fuzz_peer = { "peer", 8000, run, seeds };

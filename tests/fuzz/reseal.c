@@ -4,6 +4,7 @@
 #include "base/checksum.h"
 #include "proto/entry.h"
 #include "storage/journal.h"
+#include "storage/snapshot_format.h"
 
 /* Where things are: proto/entry.h, storage/journal_format.h. */
 enum {
@@ -37,6 +38,12 @@ void reseal_front(uint8_t *bytes, size_t size)
 {
     if (size >= 8)
         put_le64(bytes, checksum(slice_of(bytes + 8, size - 8), 0));
+}
+
+void reseal_chunk(uint8_t *bytes, size_t size)
+{
+    if (size >= SNAPSHOT_HEADER_BYTES && memcmp(bytes + PAGE_AT_MAGIC, "HFSNAPCH", 8) == 0)
+        reseal_front(bytes, size);
 }
 
 static void batch_reseal(uint8_t *batch, size_t left, const struct journal_owner *owner,

@@ -11,6 +11,9 @@ void reseal_entries(uint8_t *bytes, size_t size);
  * batch keeps its fields, chained to the one before. */
 void reseal_journal(uint8_t *bytes, size_t size, const struct journal_owner *owner);
 
+/* What is as a whole a snapshot's chunk, by its magic: it keeps its chain. */
+void reseal_chunk(uint8_t *bytes, size_t size);
+
 /* A checksum of all that follows, in the first 8 bytes. */
 void reseal_front(uint8_t *bytes, size_t size);
 

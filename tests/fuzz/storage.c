@@ -8,6 +8,7 @@
 #include "proto/entry.h"
 #include "storage/identity.h"
 #include "storage/journal.h"
+#include "storage/repair_mark.h"
 #include "storage/store_meta.h"
 #include "tests/fuzz/fuzz.h"
 #include "tests/fuzz/reseal.h"
@@ -158,13 +159,20 @@ static const char *const file_names[] = { "00000001.seg", "00000002.seg", "00000
                                           "mark" };
 enum { FILES = sizeof file_names / sizeof file_names[0] };
 
+/* Where the fourth batch resets to. */
+static const struct raft_pos reset_poses[] = {
+    [JOURNAL_RESET_NONE] = { 0, 0 },
+    [JOURNAL_RESET_DROP] = { 2, 9 },
+    [JOURNAL_RESET_KEEP] = { 1, 2 },
+};
+
 static size_t file_bytes(size_t i)
 {
     return i < SEGMENTS ? SEGMENT_BYTES : SLOT_FILE_BYTES;
 }
 
-/* A journal of five batches in its files, as its encoders write them. */
-static void journal_image(uint8_t image[FILES][SEGMENT_BYTES])
+/* Five batches in their files, as their encoders write them; the fourth may be a reset. */
+static void journal_image(uint8_t image[FILES][SEGMENT_BYTES], enum journal_reset reset)
 {
     struct journal_owner owner = owner_of_all();
     struct journal_page page = { .number = 1, .a = SEGMENT_BYTES };
@@ -172,24 +180,29 @@ static void journal_image(uint8_t image[FILES][SEGMENT_BYTES])
     journal_page_encode(image[0], JOURNAL_PAGE_SEGMENT, &owner, &page);
     size_t at = JOURNAL_ALIGN_BYTES;
     uint64_t sum = 0;
+    struct raft_pos prev = { 0 };
     for (uint64_t i = 1; i <= 5; i++) {
         size_t file = i > 3;
-        if (i == 4) {
-            page.number = 2;
-            journal_page_encode(image[1], JOURNAL_PAGE_SEGMENT, &owner, &page);
-            at = JOURNAL_ALIGN_BYTES;
-        }
-        struct raft_entry entry = store_rig_entry((struct raft_pos){ 1 + i / 3, i }, 30);
         struct journal_batch_header header = {
             .number = i,
             .generation = 1 + file,
             .hard = { .term = 1 + i / 3, .vote = 1, .commit = i - 1 },
-            .prev = { .term = i == 1 ? 0 : 1 + (i - 1) / 3, .index = i - 1 },
             .known_durable = i - 1,
             .prev_sum = sum,
             .entry_count = 1,
-            .payload_bytes = (uint32_t)entry.bytes.size,
         };
+        if (i == 4) {
+            page.number = 2;
+            journal_page_encode(image[1], JOURNAL_PAGE_SEGMENT, &owner, &page);
+            at = JOURNAL_ALIGN_BYTES;
+            header.reset = reset;
+            header.reset_pos = reset_poses[reset];
+        }
+        header.prev = prev = header.reset == JOURNAL_RESET_DROP ? header.reset_pos : prev;
+        struct raft_entry entry =
+            store_rig_entry((struct raft_pos){ header.hard.term, prev.index + 1 }, 30);
+        prev = entry.pos;
+        header.payload_bytes = (uint32_t)entry.bytes.size;
         memcpy(image[file] + at + JOURNAL_BATCH_HEADER_BYTES, entry.bytes.data, entry.bytes.size);
         sum = journal_batch_seal(image[file] + at, &owner, &header);
         at += journal_batch_bytes(header.payload_bytes);
@@ -232,7 +245,28 @@ static void on_journal_closed(void *owner)
     *(bool *)owner = true;
 }
 
-static void journal_try(uint8_t image[FILES][SEGMENT_BYTES], struct raft_pos flushed)
+/* -1: it cannot be opened; else how many entries came back. */
+static int64_t journal_try(struct fake_io *fake, const struct journal_options *options,
+                           struct raft_pos flushed)
+{
+    struct journal *j;
+    struct journal_recovery recovery = { 0 };
+    int64_t count = -1;
+    if (journal_open(&j, options, flushed, &recovery) == JOURNAL_OK) {
+        bool is_closed = false;
+        recovery_check(&recovery, flushed);
+        count = (int64_t)recovery.entry_count;
+        journal_close(j, on_journal_closed, &is_closed);
+        fake_io_run(fake);
+        ASSERT(is_closed);
+    }
+    journal_recovery_done(&recovery);
+    return count;
+}
+
+/* What was opened, salvaged or not, is whole: it opens again, with the same entries. */
+static void journal_check(uint8_t image[FILES][SEGMENT_BYTES], struct raft_pos flushed,
+                          bool salvage)
 {
     struct fake_io *fake = fake_io_new(1);
     struct io *io = fake_io_io(fake);
@@ -245,28 +279,46 @@ static void journal_try(uint8_t image[FILES][SEGMENT_BYTES], struct raft_pos flu
         .segment_count_max = 4,
         .cluster_id = 7,
         .incarnation = slice_of(incarnation, sizeof incarnation),
+        .salvage = salvage,
     };
-    struct journal *j;
-    struct journal_recovery recovery = { 0 };
-    if (journal_open(&j, &options, flushed, &recovery) == JOURNAL_OK) {
-        bool is_closed = false;
-        recovery_check(&recovery, flushed);
-        journal_close(j, on_journal_closed, &is_closed);
-        fake_io_run(fake);
-        ASSERT(is_closed);
-    }
-    journal_recovery_done(&recovery);
+    bool found;
+    struct raft_pos pos;
+    IGNORE(journal_find_reset(&options, &found, &pos) != JOURNAL_OK, "either is an answer");
+    int64_t count = journal_try(fake, &options, flushed);
+    options.salvage = false;
+    if (count >= 0)
+        ASSERT(journal_try(fake, &options, flushed) == count);
     fake_io_free(fake);
 }
 
-/* Seal or not, how far the store is, then patches: file, place (2), length, bytes. */
+enum journal_input {
+    JOURNAL_INPUT_SALVAGE = 16,
+    JOURNAL_INPUT_DROP = 32,
+    JOURNAL_INPUT_KEEP = 64,
+};
+
+static enum journal_reset reset_of(uint8_t flags)
+{
+    if (flags & JOURNAL_INPUT_DROP)
+        return JOURNAL_RESET_DROP;
+    return flags & JOURNAL_INPUT_KEEP ? JOURNAL_RESET_KEEP : JOURNAL_RESET_NONE;
+}
+
+/* Of the base image, or of anything else. */
+static struct raft_pos flushed_of(uint64_t index)
+{
+    return (struct raft_pos){ index == 0 ? 0 : index > 8 ? 2 : 1 + index / 3, index };
+}
+
+/* Seal or not and what image, how far the store is, then patches: file, place (2), length, bytes.
+ */
 static void journal_run(struct slice input)
 {
     static uint8_t image[FILES][SEGMENT_BYTES];
     struct fuzz_reader r = { input };
-    bool seals = wants_seal(&r);
-    uint64_t flushed = fuzz_u8(&r) % 8;
-    journal_image(image);
+    uint8_t flags = fuzz_u8(&r);
+    uint64_t flushed = fuzz_u8(&r) % 12;
+    journal_image(image, reset_of(flags));
     while (r.left.size > 0) {
         size_t file = fuzz_u8(&r) % FILES;
         size_t at = fuzz_u16(&r) % file_bytes(file);
@@ -277,9 +329,9 @@ static void journal_run(struct slice input)
             memcpy(image[file] + at, patch.data, patch.size);
     }
     struct journal_owner owner = owner_of_all();
-    if (seals)
+    if (flags % 4 != 0)
         reseal_journal(image[0], sizeof image, &owner);
-    journal_try(image, (struct raft_pos){ flushed == 0 ? 0 : 1 + flushed / 3, flushed });
+    journal_check(image, flushed_of(flushed), flags & JOURNAL_INPUT_SALVAGE);
 }
 
 /* Of the fields of pages and batches: so that mutations meet them. */
@@ -296,6 +348,26 @@ static void journal_seeds(fuzz_seed_fn *add, void *owner)
     static const uint8_t segment[] = { 1, 0, 1, 0x30, 0, 16, 1, 0, 0, 0, 0,
                                        0, 0, 0, 0,    0, 2,  0, 0, 0, 0, 0 };
     static const uint8_t torn[] = { 0, 3, 1, 0x40, 0x20, 4, 1, 2, 3, 4 };
+    static const uint8_t salvaged[] = { JOURNAL_INPUT_SALVAGE, 0, 0, 0x40, 0x20, 4, 1, 2, 3, 4 };
+    static const uint8_t headless[] = { JOURNAL_INPUT_SALVAGE, 2, 0, 0, 0, 4, 1, 2, 3, 4 };
+    static const uint8_t slotless[] = {
+        JOURNAL_INPUT_SALVAGE, 3, 3, 0, 0, 1, 1, 1, 0x40, 0x10, 1, 1
+    };
+    static const uint8_t drop[] = { 1 | JOURNAL_INPUT_DROP, 9 };
+    static const uint8_t drop_pos[] = { 1 | JOURNAL_INPUT_DROP, 9, 1, 0x70, 0x10, 2, 3, 0 };
+    static const uint8_t drop_lost[] = {
+        JOURNAL_INPUT_DROP | JOURNAL_INPUT_SALVAGE, 9, 1, 0x40, 0x20, 1, 1
+    };
+    static const uint8_t keep[] = { 1 | JOURNAL_INPUT_KEEP, 2 };
+    static const uint8_t reset_kind[] = { 1 | JOURNAL_INPUT_KEEP, 3, 1, 0x6c, 0x10, 1, 3 };
+    add(owner, "salvaged", slice_of(salvaged, sizeof salvaged));
+    add(owner, "headless", slice_of(headless, sizeof headless));
+    add(owner, "slotless", slice_of(slotless, sizeof slotless));
+    add(owner, "drop", slice_of(drop, sizeof drop));
+    add(owner, "drop-pos", slice_of(drop_pos, sizeof drop_pos));
+    add(owner, "drop-lost", slice_of(drop_lost, sizeof drop_lost));
+    add(owner, "keep", slice_of(keep, sizeof keep));
+    add(owner, "reset-kind", slice_of(reset_kind, sizeof reset_kind));
     add(owner, "none", slice_of(none, sizeof none));
     add(owner, "number", slice_of(number, sizeof number));
     add(owner, "hard", slice_of(hard, sizeof hard));
@@ -305,7 +377,18 @@ static void journal_seeds(fuzz_seed_fn *add, void *owner)
     add(owner, "torn", slice_of(torn, sizeof torn));
 }
 
-const struct fuzz_target fuzz_journal = { "journal", 3000, journal_run, journal_seeds };
+const struct fuzz_target fuzz_journal = { "journal", 1200, journal_run, journal_seeds };
+
+/* ---- small files ---- */
+
+static void file_make(struct io *io, int dir_fd, const char *name, struct slice bytes)
+{
+    int fd = io->ops->file_open(io, dir_fd, name, IO_OPEN_CREATE);
+    ASSERT(fd >= 0);
+    if (bytes.size > 0)
+        ASSERT(io->ops->file_write_now(io, fd, bytes, 0) == 0);
+    io->ops->file_close(io, fd);
+}
 
 /* ---- the identity ---- */
 
@@ -319,11 +402,7 @@ static void identity_run(struct slice input)
     struct fake_io *fake = fake_io_new(1);
     struct io *io = fake_io_io(fake);
     int root_fd = fake_io_root(fake);
-    int fd = io->ops->file_open(io, root_fd, "identity", IO_OPEN_CREATE);
-    ASSERT(fd >= 0);
-    if (r.left.size > 0)
-        ASSERT(io->ops->file_write_now(io, fd, slice_of(copy, r.left.size), 0) == 0);
-    io->ops->file_close(io, fd);
+    file_make(io, root_fd, "identity", slice_of(copy, r.left.size));
     struct identity *identity = calloc(1, sizeof *identity);
     ASSERT(identity != NULL);
     if (identity_load(io, root_fd, identity) == IDENTITY_OK)
@@ -351,6 +430,44 @@ static void identity_seeds(fuzz_seed_fn *add, void *owner)
 }
 
 const struct fuzz_target fuzz_identity = { "identity", 20000, identity_run, identity_seeds };
+
+/* ---- the repair mark ---- */
+
+/* What is there is a mark, whatever it says; one that is known comes back as it was. */
+static void repair_mark_run(struct slice input)
+{
+    struct fuzz_reader r = { input };
+    bool seals = wants_seal(&r);
+    uint8_t *copy = copy_of(r.left);
+    if (seals)
+        reseal_front(copy, r.left.size);
+    struct fake_io *fake = fake_io_new(1);
+    struct io *io = fake_io_io(fake);
+    int root_fd = fake_io_root(fake);
+    file_make(io, root_fd, REPAIR_MARK_NAME, slice_of(copy, r.left.size));
+    struct repair_mark mark;
+    struct repair_mark again;
+    if (repair_mark_load(io, root_fd, &mark) == REPAIR_MARK_OK) {
+        ASSERT(mark.state == REPAIR_STORE_LOST || mark.state == REPAIR_CATCH_UP);
+        ASSERT(repair_cause_text(mark.cause) != NULL);
+        ASSERT(repair_mark_save(io, root_fd, &mark) == REPAIR_MARK_OK);
+        ASSERT(repair_mark_load(io, root_fd, &again) == REPAIR_MARK_OK);
+        ASSERT(again.state == mark.state && again.cause == mark.cause);
+    }
+    free(copy);
+    fake_io_free(fake);
+}
+
+static void repair_mark_seeds(fuzz_seed_fn *add, void *owner)
+{
+    const struct repair_mark mark = { REPAIR_CATCH_UP, REPAIR_CAUSE_JOURNAL };
+    uint8_t bytes[REPAIR_MARK_BYTES];
+    repair_mark_encode(bytes, &mark);
+    add_sealed(add, owner, "catch-up", slice_of(bytes, sizeof bytes));
+}
+
+const struct fuzz_target fuzz_repair_mark = { "repair_mark", 20000, repair_mark_run,
+                                              repair_mark_seeds };
 
 /* ---- the meta row ---- */
 

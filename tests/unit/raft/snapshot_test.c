@@ -80,6 +80,29 @@ Test(raft_snapshot, a_failure_is_tried_again_after_a_while)
     rig_close(&rig);
 }
 
+/* It says that it has it, and refuses what follows: no faster than one that fails. */
+Test(raft_snapshot, a_member_that_needs_another_waits)
+{
+    struct rig rig = leader();
+    rig_accept(&rig, 3, 10);
+    rig_reject(&rig, 2, 9, (struct raft_pos){ 1, 2 });
+    rig_apply(&rig);
+    sent(&rig, (struct raft_pos){ 3, 9 }, true);
+    rig_reject(&rig, 2, 9, (struct raft_pos){ 1, 2 });
+    cr_assert_eq(rig.ready.snapshot_count, 0);
+    uint64_t from_ms = rig.now_ms;
+    while (rig.ready.snapshot_count == 0) {
+        rig_alive(&rig, 2, rig.raft->round);
+        if (rig.ready.snapshot_count == 0)
+            rig_alive(&rig, 3, rig.raft->round);
+        if (rig.ready.snapshot_count == 0)
+            rig_tick(&rig, 10);
+        cr_assert_lt(rig.now_ms, from_ms + 1000);
+    }
+    cr_assert_eq(rig.now_ms - from_ms, 100);
+    rig_close(&rig);
+}
+
 Test(raft_snapshot, a_member_that_is_not_heard_gets_none)
 {
     struct rig rig = leader();
@@ -234,6 +257,18 @@ Test(raft_snapshot, what_is_committed_and_not_applied)
     cr_assert_eq(rig.raft->log.applied, 4);
     rig_apply(&rig);
     cr_assert_eq(raft_last_pos(rig.raft).index, 5);
+    rig_close(&rig);
+}
+
+/* It says another thing than a leader did: what is committed, or what this term's leader has. */
+Test(raft_snapshot, what_contradicts_the_log_is_refused)
+{
+    struct rig rig = follower(3);
+    cr_assert_eq(install(&rig, (struct raft_pos){ 4, 3 }, "12"), RAFT_E_STATE);
+    cr_assert_eq(rig_append(&rig, 5, (struct raft_pos){ 2, 4 }, "5", 3, 10), RAFT_OK);
+    cr_assert_eq(install(&rig, (struct raft_pos){ 4, 5 }, "12"), RAFT_E_STATE);
+    cr_assert_eq(raft_last_pos(rig.raft).term, 5);
+    cr_assert_eq(install(&rig, (struct raft_pos){ 4, 6 }, "12"), RAFT_OK, "it may be newer");
     rig_close(&rig);
 }
 

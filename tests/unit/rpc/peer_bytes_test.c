@@ -315,3 +315,19 @@ Test(peer_bytes, a_crowd_of_strangers_is_capped, .init = pair_up, .fini = pair_d
         peer_rig_raw_close(&raws[i]);
     free(raws);
 }
+
+/* They hold their connections, and say nothing: a member gets in all the same. */
+Test(peer_bytes, a_silent_crowd_keeps_no_member_out, .init = pair_up, .fini = pair_done)
+{
+    struct peer_rig_raw *raws = calloc(CROWD, sizeof *raws);
+    stranger_known();
+    for (size_t i = 0; i < CROWD; i++)
+        peer_rig_raw_open(&raws[i], b);
+    peer_rig_run(&rig, b_has_refused);
+    struct peer_rig_raw member;
+    raw_up(&member);
+    for (size_t i = 0; i < CROWD; i++)
+        peer_rig_raw_close(&raws[i]);
+    peer_rig_raw_close(&member);
+    free(raws);
+}
