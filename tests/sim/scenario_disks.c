@@ -88,30 +88,77 @@ static const struct place *newest_but(const struct place *places, size_t count, 
     return found;
 }
 
-/* A bit of an acknowledged entry turns while the member is down. It is no torn tail: later writes
- * knew it durable. The member says so and takes no part. */
-static void play_rot_below(struct scene *s)
+static bool awaits_repair(struct scene *s, uint32_t node)
+{
+    const struct node *n = sim_host_node(scene_host(s, node));
+    return n && raft_awaits_repair(n->raft);
+}
+
+/* Whether its last two entries are in its journal alone: what the store has, too, may rot. */
+static bool journal_is_needed(struct scene *s, uint32_t node)
+{
+    const struct node *n = sim_host_node(scene_host(s, node));
+    return n && !n->flush.is_running &&
+           store_published(n->store)->applied.index + 2 <= raft_last_pos(n->raft).index;
+}
+
+/* Writes on until it is so; in a world where each entry is flushed at once it never is. */
+static bool write_past_flush(struct scene *s, uint32_t leader, uint32_t node)
+{
+    for (int i = 0; i < PUTS && !scene_has_failed(s) && !journal_is_needed(s, node); i++) {
+        scene_put(s, leader, "key", "more");
+        scene_run(s, 3 * SCENE_HEARTBEAT_MS);
+    }
+    return journal_is_needed(s, node);
+}
+
+/* A bit of the last batch but one. False: there is none, and the story ends. */
+static bool rot_one(struct scene *s, uint32_t node)
 {
     enum { PLACES_MAX = 512 };
-    uint32_t leader = start_and_write(s);
-    uint32_t hurt = scene_other(s, leader, leader);
-    uint64_t term = scene_term(s);
-    if (scene_has_failed(s))
-        return;
-    sim_host_kill(scene_host(s, hurt));
     struct place places[PLACES_MAX];
-    size_t count = batches_find(s, hurt, places, PLACES_MAX);
+    size_t count = batches_find(s, node, places, PLACES_MAX);
     const struct place *last = newest_but(places, count, UINT64_MAX);
     const struct place *one = last ? newest_but(places, count, last->number) : NULL;
     if (!scene_expect(s, one != NULL, "no two batches in the journal"))
-        return;
-    fake_disk_flip(scene_host(s, hurt)->disk, one->path,
+        return false;
+    fake_disk_flip(scene_host(s, node)->disk, one->path,
                    one->offset + prng_below(&s->chance, JOURNAL_ALIGN_BYTES),
                    (uint8_t)(1u << prng_below(&s->chance, 8)));
-    scene_host(s, hurt)->excused_code = EXIT_CODE_CORRUPT;
+    return true;
+}
+
+/* A bit of an acknowledged entry turns while the member is down. It is no torn tail: later writes
+ * knew it durable. As long as it is alone the member knows that it lacks something, over any number
+ * of starts; then the others give it back, without an election. */
+static void play_rot_below(struct scene *s)
+{
+    uint32_t leader = start_and_write(s);
+    uint32_t hurt = scene_other(s, leader, leader);
+    uint64_t term = scene_term(s);
+    bool is_needed = write_past_flush(s, leader, hurt);
+    if (scene_has_failed(s))
+        return;
+    sim_host_kill(scene_host(s, hurt));
+    if (!rot_one(s, hurt))
+        return;
+    scene_isolate(s, hurt);
+    for (int start = 1; start <= 3; start++) {
+        scene_start_node(s, hurt);
+        scene_run(s, 10 + prng_below(&s->chance, 3 * SCENE_HEARTBEAT_MS));
+        if (!scene_expect(s, awaits_repair(s, hurt) == is_needed, "it passes for %s at start %d",
+                          is_needed ? "whole" : "damaged", start))
+            return;
+        if (prng_below(&s->chance, 2) == 0)
+            sim_host_kill(scene_host(s, hurt));
+        else
+            sim_host_cut_power(scene_host(s, hurt));
+    }
+    scene_join(s);
     scene_start_node(s, hurt);
-    scene_run(s, 2);
-    scene_wait_exit(s, hurt, EXIT_CODE_CORRUPT);
+    scene_wait_caught_up(s, hurt);
+    scene_run(s, 10 * SCENE_HEARTBEAT_MS);
+    scene_expect(s, !awaits_repair(s, hurt), "it is not repaired");
     expect_others_go_on(s, leader, term);
 }
 
@@ -160,7 +207,7 @@ static void play_lost_vote(struct scene *s)
 
 const struct scenario scenarios_of_disks[] = {
     { "wiped-disk", "a blank disk under an old name does not vote", play_wiped, 0 },
-    { "rot-below", "bit rot in what was durable is found and told", play_rot_below, 0 },
+    { "rot-below", "bit rot in what was durable is found and repaired", play_rot_below, 0 },
     { "torn-tail", "a write that the power cut took in the midst is dropped", play_torn, 0 },
     { "lost-vote", "term and vote survive the loss of both their slots", play_lost_vote, 0 },
     { 0 },
