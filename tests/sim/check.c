@@ -7,6 +7,7 @@
 #include "base/checksum.h"
 #include "base/map.h"
 #include "server/node_internal.h"
+#include "tests/sim/check_promise.h"
 #include "tests/sim/host.h"
 
 enum {
@@ -41,6 +42,7 @@ struct sim_check {
     uint64_t log_count;
     uint64_t log_capacity;
     struct node_view nodes[SIM_NODES_MAX];
+    struct sim_promise promises[SIM_NODES_MAX];
 };
 
 struct sim_check *sim_check_new(struct sim *sim)
@@ -62,6 +64,8 @@ void sim_check_free(struct sim_check *check)
 void sim_check_on_start(struct sim_host *h)
 {
     h->sim->check->nodes[h->index] = (struct node_view){ 0 };
+    if (sim_host_node(h))
+        sim_promise_on_start(&h->sim->check->promises[h->index], h, sim_host_node(h));
 }
 
 void sim_check_on_end(struct sim_host *h)
@@ -222,6 +226,7 @@ void sim_check_turn(struct sim_host *h)
         check_leader(h, node);
     bool is_news = !v->is_known || v->role != node->status.role || v->term != node->status.term;
     check_progress(h, node, v);
+    sim_promise_turn(&h->sim->check->promises[h->index], h, node);
     v->role = node->status.role;
     v->term = node->status.term;
     v->is_known = true;

@@ -4,7 +4,8 @@
  * (Raft figure 3, election safety); what is applied at an index is the same entry everywhere and
  * leaves the same state (log matching, state machine safety, I5); a new leader has all of it
  * (leader completeness), so nothing acknowledged is lost; commit and applied indexes and the
- * revision only grow within a life.
+ * revision only grow within a life; what a member has promised others outlives it
+ * (check_promise.h).
  */
 #ifndef TESTS_SIM_CHECK_H
 #define TESTS_SIM_CHECK_H

@@ -37,6 +37,7 @@ enum flag_id {
     FLAG_MINIMISE,
     FLAG_JOBS,
     FLAG_MIX,
+    FLAG_FIRST,
     FLAG_MINUTES,
     FLAG_REPORT,
 };
@@ -57,6 +58,7 @@ static const struct option flags[] = {
     { "minimise", no_argument, NULL, FLAG_MINIMISE },
     { "jobs", required_argument, NULL, FLAG_JOBS },
     { "mix", no_argument, NULL, FLAG_MIX },
+    { "first", no_argument, NULL, FLAG_FIRST },
     { "minutes", required_argument, NULL, FLAG_MINUTES },
     { "report", required_argument, NULL, FLAG_REPORT },
     { NULL, 0, NULL, 0 },
@@ -65,7 +67,7 @@ static const struct option flags[] = {
 static int usage(void)
 {
     fputs("holdfast-sim --seed N [--trace] [--plan] [--log] [--minimise] [--without-fault N,N]\n"
-          "holdfast-sim --seeds A-B [--jobs N] [--mix]\n"
+          "holdfast-sim --seeds A-B [--jobs N] [--mix] [--first]\n"
           "holdfast-sim --minutes N [--jobs N] [--mix] [--report FILE]\n"
           "  with [--nodes 3] [--seconds 30] [--steps N] [--profile usual] [--clients 8]\n"
           "       [--think-ms 100]\n"
@@ -167,6 +169,9 @@ static bool parse_flag(struct command *c, enum flag_id flag, const char *text)
         return parse_u32(text, 1, MANY_JOBS_MAX, &c->many.jobs);
     case FLAG_MIX:
         c->many.is_mixed = true;
+        return true;
+    case FLAG_FIRST:
+        c->many.ends_at_bad = true;
         return true;
     case FLAG_MINUTES:
         c->mode = MODE_MANY;

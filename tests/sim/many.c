@@ -117,7 +117,7 @@ bool many_run_one(const struct run_options *options, bool is_quiet, struct run_r
 static bool is_over(const struct many *m)
 {
     const struct many_options *o = m->options;
-    return m->seed_next > o->seed_last ||
+    return m->seed_next > o->seed_last || (o->ends_at_bad && m->bad > 0) ||
            (o->minutes > 0 && wall_s() - m->began_s > 60.0 * o->minutes);
 }
 

@@ -18,6 +18,7 @@ struct many_options {
     uint32_t minutes;        /* wall; 0: without end */
     uint32_t jobs;           /* at a time */
     bool is_mixed;           /* profiles and numbers of nodes take turns */
+    bool ends_at_bad;        /* no further seed begins once one has failed */
     const char *report_path; /* NULL: stdout alone */
 };
 

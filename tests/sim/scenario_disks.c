@@ -124,8 +124,32 @@ static bool rot(struct scene *s, uint32_t node, uint64_t flushed)
     return true;
 }
 
+static bool awaits_repair(struct scene *s, uint32_t node)
+{
+    const struct node *n = sim_host_node(scene_host(s, node));
+    return n && raft_awaits_repair(n->raft);
+}
+
+/* Alone it knows that it lacks something, over any number of starts. */
+static bool stays_silent(struct scene *s, uint32_t node)
+{
+    scene_isolate(s, node);
+    for (int start = 1; start <= 3; start++) {
+        scene_start_node(s, node);
+        scene_run(s, 10 + prng_below(&s->chance, 3 * SCENE_HEARTBEAT_MS));
+        if (!scene_expect(s, awaits_repair(s, node), "it passes for whole at start %d", start))
+            return false;
+        if (prng_below(&s->chance, 2) == 0)
+            sim_host_kill(scene_host(s, node));
+        else
+            sim_host_cut_power(scene_host(s, node));
+    }
+    scene_join(s);
+    return true;
+}
+
 /* The member notices at its start, has no voice until it has all it ever acknowledged from the
- * leader, and then goes on by itself (I7). */
+ * leader, and then goes on by itself (I7), without an election. */
 static void play_rot_below(struct scene *s)
 {
     uint32_t leader = start_and_write(s);
@@ -134,7 +158,7 @@ static void play_rot_below(struct scene *s)
     if (scene_has_failed(s))
         return;
     uint64_t flushed = kill_with_tail(s, hurt, leader);
-    if (flushed == UINT64_MAX || !rot(s, hurt, flushed))
+    if (flushed == UINT64_MAX || !rot(s, hurt, flushed) || !stays_silent(s, hurt))
         return;
     scene_start_node(s, hurt);
     scene_heal(s);

@@ -205,6 +205,13 @@ Test(raft_membership, a_joint_configuration_counts_twice)
     cr_assert_eq(rig.ready.read_count, 0, "the old half alone");
     rig_alive(&rig, 5, round);
     cr_assert_eq(rig.ready.read_count, 1);
+    rig_step(&rig, (struct raft_event){ .type = RAFT_EV_READ, .read = { 8 } });
+    round = rig_message(&rig, RAFT_MSG_HEARTBEAT, 4)->heartbeat.round;
+    rig_alive(&rig, 4, round);
+    rig_alive(&rig, 5, round);
+    cr_assert_eq(rig.ready.read_count, 0, "the new half alone");
+    rig_alive(&rig, 3, round);
+    cr_assert_eq(rig.ready.read_count, 1);
 
     for (int i = 0; i < 8; i++) {
         rig_tick(&rig, 20);

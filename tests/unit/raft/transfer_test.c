@@ -191,6 +191,11 @@ Test(raft_transfer, the_target_campaigns_at_once)
     rig_tick(&rig, 200);
     m = rig_message(&rig, RAFT_MSG_VOTE, 3);
     cr_assert(m && m->vote.pre_vote && !m->vote.transfer, "later ones are its own");
+    rig_receive(&rig, (struct raft_msg){
+                          .type = RAFT_MSG_VOTE_RESULT, .term = 3, .vote_result = { true, true } });
+    rig_durable(&rig);
+    m = rig_message(&rig, RAFT_MSG_VOTE, 3);
+    cr_assert(m && !m->vote.pre_vote && !m->vote.transfer, "to the last step");
     rig_close(&rig);
 }
 

@@ -24,10 +24,12 @@ Test(retention, by_bytes_of_whole_flushes)
     cr_assert_eq(retention_floor(&r, 30), 1, "200 bytes behind the first");
     retention_on_flush(&r, 40, 100);
     cr_assert_eq(retention_floor(&r, 40), 11);
-    retention_on_flush(&r, 41, 1000);
-    cr_assert_eq(retention_floor(&r, 41), 41);
+    retention_on_flush(&r, 45, 50);
+    cr_assert_eq(retention_floor(&r, 45), 11, "exactly as many bytes as are kept");
+    retention_on_flush(&r, 46, 1000);
+    cr_assert_eq(retention_floor(&r, 46), 46);
     retention_reset(&r);
-    cr_assert_eq(retention_floor(&r, 41), 1);
+    cr_assert_eq(retention_floor(&r, 46), 1);
 }
 
 Test(retention, the_oldest_flushes_are_forgotten)

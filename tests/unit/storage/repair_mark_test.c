@@ -11,11 +11,16 @@ static struct fake_io *fake;
 static struct io *io;
 static int root_fd;
 
-static void setup(void)
+static void setup_seeded(uint64_t seed)
 {
-    fake = fake_io_new(1);
+    fake = fake_io_new(seed);
     io = fake_io_io(fake);
     root_fd = fake_io_root(fake);
+}
+
+static void setup(void)
+{
+    setup_seeded(1);
 }
 
 static void teardown(void)
@@ -130,7 +135,7 @@ Test(repair_mark, a_crash_on_the_way_leaves_one_or_the_other)
 {
     for (uint64_t nth = 1; nth <= 60; nth++) {
         teardown();
-        setup();
+        setup_seeded(nth); /* another choice of what the power cut takes */
         cr_assert_eq(repair_mark_save(io, root_fd, &lost), REPAIR_MARK_OK);
         fake_io_crash_at(fake, 1 + nth / 4, nth % 2 ? FAKE_CRASH_POWER : FAKE_CRASH_PROCESS);
         enum repair_mark_err err = repair_mark_save(io, root_fd, &catch_up);

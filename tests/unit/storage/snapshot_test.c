@@ -1,5 +1,8 @@
 #include <criterion/criterion.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "base/assert.h"
 #include "base/bytes.h"
@@ -427,6 +430,65 @@ Test(snapshot, a_sink_refuses_what_does_not_verify_and_stays_so)
         snapshot_rig_end(sink, true);
         cr_assert_not(snapshot_rig_has(&to, STORE_DIR_NEW), "what is not complete is removed");
     }
+}
+
+/* Each chunk verifies by itself; that it follows those before it only the chain says. */
+Test(snapshot, a_sink_refuses_a_chunk_that_follows_others)
+{
+    flush(60);
+    struct snapshot_source *source;
+    struct snapshot_read read;
+    struct snapshot_sink *sink = sink_after(1, &source, &read);
+    uint8_t *other = chunk_copy(read.chunk);
+    struct snapshot_chunk_header header;
+    struct slice meta;
+    struct slice rows;
+    cr_assert_eq(snapshot_chunk_decode(slice_of(other, read.chunk.size), &header, &meta, &rows),
+                 SNAPSHOT_OK);
+    snapshot_chunk_seal(other, &header, header.chain);
+    cr_assert_eq(snapshot_rig_add(sink, slice_of(other, read.chunk.size)).err, SNAPSHOT_E_BAD);
+    free(other);
+    block_unref(read.block);
+    snapshot_source_close(source);
+    snapshot_rig_end(sink, false);
+}
+
+static bool child_adds(const struct snapshot_read *reads, size_t count)
+{
+    struct snapshot_sink *sink = snapshot_rig_sink(&to, 1);
+    for (size_t i = 0; i < count; i++) {
+        if (snapshot_rig_add(sink, reads[i].chunk).err != SNAPSHOT_OK)
+            return false;
+    }
+    return true;
+}
+
+/* Its rows are on the disk as they came; what they make is published with the last of them. */
+Test(snapshot, one_that_a_kill_cut_short_publishes_nothing)
+{
+    flush(60);
+    struct snapshot_source *source = snapshot_rig_source(&from, 3000);
+    struct snapshot_read reads[2] = { snapshot_rig_read(source, 0), snapshot_rig_read(source, 1) };
+    cr_assert_not(reads[1].last);
+    pid_t child = fork();
+    if (child == 0)
+        _exit(child_adds(reads, 2) ? 0 : 1);
+    int status;
+    cr_assert_eq(waitpid(child, &status, 0), child);
+    cr_assert_eq(status, 0);
+    const char *dir = snapshot_rig_dir(&to);
+    char whole[sizeof to.path];
+    memcpy(whole, to.path, sizeof whole);
+    int size = snprintf(to.path, sizeof to.path, "%s/%s", dir, STORE_DIR_NEW);
+    cr_assert(size > 0 && (size_t)size < sizeof to.path);
+    cr_assert_eq(store_rig_open(&to), STORE_OK, "%s", to.detail);
+    cr_assert_eq(to.state.applied.index, 0);
+    cr_assert_eq(to.state.membership.size, 0);
+    store_rig_close(&to);
+    memcpy(to.path, whole, sizeof whole);
+    block_unref(reads[0].block);
+    block_unref(reads[1].block);
+    snapshot_source_close(source);
 }
 
 Test(snapshot, a_sink_waits_for_the_chunk_that_comes_next)
