@@ -4,15 +4,21 @@
  * (Raft figure 3, election safety); what is applied at an index is the same entry everywhere and
  * leaves the same state (log matching, state machine safety, I5); a new leader has all of it
  * (leader completeness), so nothing acknowledged is lost; commit and applied indexes and the
- * revision only grow within a life.
+ * revision only grow within a life. check_quorum.c: whose word was counted.
  */
 #ifndef TESTS_SIM_CHECK_H
 #define TESTS_SIM_CHECK_H
 
+#include "raft/types.h"
 #include "tests/sim/sim.h"
 
 struct sim_check *sim_check_new(struct sim *sim);
 void sim_check_free(struct sim_check *check);
+
+/* The members, as the newest applied entry has them; none: nothing was seen yet. */
+const struct raft_config *sim_check_config(const struct sim *sim);
+bool sim_check_is_member(const struct sim *sim, uint64_t id);
+bool sim_check_was_removed(const struct sim *sim, uint64_t id);
 
 void sim_check_on_start(struct sim_host *h);
 void sim_check_turn(struct sim_host *h);

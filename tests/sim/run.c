@@ -33,7 +33,7 @@ struct run {
 static void start_all(struct run *r)
 {
     struct prng chance = sim_chance(r->sim, SIM_CHANCE_CLOCK, 0, 1);
-    for (uint32_t i = 0; i < r->options->node_count; i++)
+    for (uint32_t i = 0; i < r->options->node_count; i++) /* not the spare ones */
         sim_host_start_later(&r->sim->hosts[i], prng_below(&chance, 300000));
 }
 
@@ -46,11 +46,19 @@ static bool wait_until(struct run *r, bool (*is_so)(struct run *r), uint64_t for
     return !r->sim->has_failed && is_so(r);
 }
 
+/* It was removed, and has not been told. */
+static bool has_left(const struct sim_host *h)
+{
+    return h->is_used && h->member_id != 0 && sim_check_was_removed(h->sim, h->member_id);
+}
+
 static bool is_serving(struct run *r)
 {
-    for (uint32_t i = 0; i < r->options->node_count; i++) {
+    for (uint32_t i = 0; i < r->sim->options.node_count; i++) {
         const struct node *node = sim_host_node(&r->sim->hosts[i]);
-        if (sim_host_is_excused(&r->sim->hosts[i]))
+        if (has_left(&r->sim->hosts[i]))
+            return false;
+        if (!sim_host_must_serve(&r->sim->hosts[i]))
             continue;
         if (!node || !node->is_serving || node->status.leader == 0)
             return false;
@@ -70,7 +78,7 @@ static bool is_equal(struct run *r)
 
 static bool is_ended(struct run *r)
 {
-    for (uint32_t i = 0; i < r->options->node_count; i++) {
+    for (uint32_t i = 0; i < r->sim->options.node_count; i++) {
         if (r->sim->hosts[i].proc)
             return false;
     }
@@ -84,12 +92,12 @@ static void clients_open(struct run *r)
     const struct run_options *o = r->options;
     struct sim *sim = r->sim;
     struct io_addr endpoints[SIM_NODES_MAX];
-    for (uint32_t i = 0; i < o->node_count; i++)
+    for (uint32_t i = 0; i < sim->options.node_count; i++)
         endpoints[i] = sim->hosts[i].client_addr;
     struct workload_options options = workload_options_usual();
-    options.io = sim_host_io(&sim->hosts[o->node_count]);
+    options.io = sim_host_io(&sim->hosts[sim->options.node_count]);
     options.endpoints = endpoints;
-    options.endpoint_count = o->node_count;
+    options.endpoint_count = sim->options.node_count;
     options.seed = o->seed;
     options.process_count = o->client_count;
     options.think_max_ms = o->think_ms;
@@ -175,7 +183,7 @@ static void phase_liveness(struct run *r)
 
 static void phase_end(struct run *r)
 {
-    for (uint32_t i = 0; i < r->options->node_count; i++)
+    for (uint32_t i = 0; i < r->sim->options.node_count; i++)
         sim_host_terminate(&r->sim->hosts[i]);
     if (!wait_until(r, is_ended, END_US))
         sim_fail(r->sim, "SIGTERM does not end all members");
@@ -222,10 +230,16 @@ void run_scratch_enter(void)
 static void open_world(struct run *r)
 {
     const struct run_options *o = r->options;
+    uint32_t spare = o->profile->spare_count;
+    if (o->node_count + spare > SIM_NODES_MAX)
+        spare = SIM_NODES_MAX - o->node_count;
     run_scratch_enter();
     r->sim = sim_new(&(struct sim_options){
         .seed = o->seed,
-        .node_count = o->node_count,
+        .node_count = o->node_count + spare,
+        .spare_count = spare,
+        .log_entries = o->profile->log_entries,
+        .is_snapshot_slow = o->profile->is_snapshot_slow,
         .client_host_count = 1,
         .is_wide = o->profile->is_wide,
         .clock_drift_ppm = o->profile->drift_ppm,
