@@ -245,7 +245,7 @@ bool sim_check_has_converged(const struct sim *sim)
         const struct node *node = sim_host_node(&sim->hosts[i]);
         if (!sim_host_must_serve(&sim->hosts[i]))
             continue;
-        if (!node || node->closing_parts > 0 || !node->is_serving)
+        if (!node || node->closing_parts > 0 || !node->is_serving || node->status.leader == 0)
             return false;
         uint64_t index = machine_state(node->machine)->applied.index;
         if (leader != 0 && (index != applied || node->status.leader != leader))

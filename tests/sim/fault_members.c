@@ -83,6 +83,17 @@ static void join_begin(struct planned *p, struct sim_host *h)
     sim_host_start_later(h, prng_below(&p->chance, JOIN_LATER_US));
 }
 
+/* Added and removed before it was met: somebody has to look after it. */
+static void retire_unmet(struct sim_host *h)
+{
+    const struct node *node = sim_host_node(h);
+    if (!node || node->membership.member_count > 0 || !sim_check_was_removed(h->sim, h->member_id))
+        return;
+    sim_host_kill(h);
+    if (!h->proc)
+        sim_host_retire(h);
+}
+
 /* One that waits to be added, or a spare one. NULL: all hosts are taken. */
 static struct sim_host *host_to_add(struct planned *p, size_t count)
 {
@@ -90,6 +101,7 @@ static struct sim_host *host_to_add(struct planned *p, size_t count)
     struct sim_host *spare = NULL;
     for (uint32_t i = 0; i < fault_node_count(p); i++) {
         struct sim_host *h = fault_host(p, i);
+        retire_unmet(h);
         bool waits = h->is_used && h->join.cluster_id != 0 &&
                      !sim_check_is_member(sim, h->member_id) &&
                      !sim_check_was_removed(sim, h->member_id);
@@ -224,6 +236,8 @@ static void change_make(struct planned *p)
 static bool is_allowed(const struct planned *p, const struct node *node)
 {
     const struct fault_change *c = &p->change;
+    if (membership_is_joint(&node->membership))
+        return true; /* it is busy, and says so */
     struct membership next;
     membership_init(&next);
     enum etcd_error error = membership_change(&node->membership, c->changes,
@@ -267,7 +281,6 @@ static void on_transferred(struct node_transfer *transfer, enum etcd_error error
 static void ask(struct planned *p, struct sim_host *leader)
 {
     struct fault_change *c = &p->change;
-    struct node *node = sim_host_node(leader);
     bool is_transfer = p->fault->kind == FAULT_TRANSFER;
     if (is_transfer)
         c->transfer = (struct node_transfer){
@@ -276,8 +289,10 @@ static void ask(struct planned *p, struct sim_host *leader)
         };
     else
         change_make(p);
-    if (is_transfer ? c->transfer.to == 0
-                    : c->request.change_count == 0 || !is_allowed(p, node) || !leader->proc)
+    struct node *node = sim_host_node(leader);
+    if (!node) /* it was the one to be lost */
+        return;
+    if (is_transfer ? c->transfer.to == 0 : c->request.change_count == 0 || !is_allowed(p, node))
         return;
     sim_trace_line(p->nemesis->sim, "fault %td: %s asks %s: %zu changes", p - p->nemesis->planned,
                    sim_fault_name(p->fault->kind), leader->name, c->request.change_count);

@@ -233,7 +233,7 @@ static struct daemon_sizes sizes_small(const struct sim_host *h)
     uint64_t dirty = pick(&chance, 64 << 10, 256 << 10, 64 << 20);
     uint64_t rows = pick(&chance, 20, 200, 10000);
     uint64_t memtable = pick(&chance, 32 << 10, 256 << 10, 1 << 20);
-    uint64_t per_s = pick(&chance, 64 << 10, 512 << 10, 16 << 20);
+    uint64_t per_s = pick(&chance, 512 << 10, 2 << 20, 16 << 20);
     uint64_t chunk = pick(&chance, 1 << 10, 4 << 10, 16 << 10);
     bool is_slow = h->sim->options.is_snapshot_slow;
     return (struct daemon_sizes){

@@ -46,24 +46,44 @@ static bool wait_until(struct run *r, bool (*is_so)(struct run *r), uint64_t for
     return !r->sim->has_failed && is_so(r);
 }
 
-/* It was removed, and has not been told. */
+/* It was removed, and has not been told. Nobody tells one that was never met: it knows nobody. */
 static bool has_left(const struct sim_host *h)
 {
-    return h->is_used && h->member_id != 0 && sim_check_was_removed(h->sim, h->member_id);
+    const struct node *node = sim_host_node(h);
+    return h->is_used && h->member_id != 0 && sim_check_was_removed(h->sim, h->member_id) &&
+           !(node && node->membership.member_count == 0);
+}
+
+/* NULL: it has ended, as it should, or serves and knows who leads. */
+static const char *is_amiss(const struct sim_host *h)
+{
+    const struct node *node = sim_host_node(h);
+    if (has_left(h))
+        return "was removed and goes on";
+    if (!sim_host_must_serve(h))
+        return NULL;
+    if (!node || !node->is_serving)
+        return "does not serve";
+    return node->status.leader == 0 ? "knows no leader" : NULL;
 }
 
 static bool is_serving(struct run *r)
 {
     for (uint32_t i = 0; i < r->sim->options.node_count; i++) {
-        const struct node *node = sim_host_node(&r->sim->hosts[i]);
-        if (has_left(&r->sim->hosts[i]))
-            return false;
-        if (!sim_host_must_serve(&r->sim->hosts[i]))
-            continue;
-        if (!node || !node->is_serving || node->status.leader == 0)
+        if (is_amiss(&r->sim->hosts[i]))
             return false;
     }
     return true;
+}
+
+static void say_amiss(struct run *r)
+{
+    for (uint32_t i = 0; i < r->sim->options.node_count; i++) {
+        const char *why = is_amiss(&r->sim->hosts[i]);
+        if (why)
+            sim_fail(r->sim, "liveness: %s %s, %d s after the last fault", r->sim->hosts[i].name,
+                     why, CONVERGE_US / 1000000);
+    }
 }
 
 static bool is_drained(struct run *r)
@@ -158,8 +178,7 @@ static void phase_liveness(struct run *r)
 {
     struct sim *sim = r->sim;
     if (!wait_until(r, is_serving, CONVERGE_US)) {
-        sim_fail(sim, "liveness: no leader whom all follow, %d s after the last fault",
-                 CONVERGE_US / 1000000);
+        say_amiss(r);
         return;
     }
     uint64_t applied = sim_check_applied(sim);
