@@ -269,6 +269,23 @@ static bool hash_of(struct node *node, uint64_t *ret_hash)
     return err == KV_OK;
 }
 
+void sim_check_find_damage(struct sim *sim)
+{
+    for (uint32_t i = 0; i < sim->options.node_count; i++) {
+        struct sim_host *h = &sim->hosts[i];
+        struct node *node = sim_host_node(h);
+        uint64_t hash;
+        if (h->hurt != HURT_STORE || !node || hash_of(node, &hash))
+            continue;
+        sim_trace_line(sim, "%s is found to be damaged", h->name);
+        h->was_repairing = true; /* as good as */
+        struct sim_proc *before = sim_proc_enter(h->proc);
+        node_fail_store(node, KV_E_CORRUPT);
+        sim_proc_enter(before);
+        sim_proc_wake(h->proc, sim->now_us);
+    }
+}
+
 void sim_check_stores(struct sim *sim)
 {
     uint64_t first = 0;

@@ -27,6 +27,9 @@ void sim_check_on_end(struct sim_host *h);
 /* All that is up are at one index, with one leader. */
 bool sim_check_has_converged(const struct sim *sim);
 
+/* Damage of a store that nobody has come across: somebody reads all of it now. */
+void sim_check_find_damage(struct sim *sim);
+
 /* After that: every record of each store and its memtables, old revisions too, is the same. */
 void sim_check_stores(struct sim *sim);
 

@@ -96,6 +96,18 @@ static bool is_equal(struct run *r)
     return sim_check_has_converged(r->sim);
 }
 
+/* But for damage that nobody would come across. */
+static bool is_whole(struct run *r)
+{
+    for (uint32_t i = 0; i < r->sim->options.node_count; i++) {
+        const struct sim_host *h = &r->sim->hosts[i];
+        if (sim_host_must_serve(h) &&
+            (h->hurt == HURT_JOURNAL || h->was_repairing || !sim_host_node(h)))
+            return false;
+    }
+    return is_equal(r);
+}
+
 static bool is_ended(struct run *r)
 {
     for (uint32_t i = 0; i < r->sim->options.node_count; i++) {
@@ -196,6 +208,9 @@ static void phase_liveness(struct run *r)
         sim_fail(sim, "liveness: clients' requests do not end");
     if (!wait_until(r, is_equal, CONVERGE_US))
         sim_fail(sim, "liveness: the members do not converge");
+    sim_check_find_damage(sim);
+    if (!wait_until(r, is_whole, CONVERGE_US))
+        sim_fail(sim, "liveness: a damaged store is not repaired");
     if (!sim->has_failed)
         sim_check_stores(sim);
 }
