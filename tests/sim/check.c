@@ -217,6 +217,7 @@ void sim_check_turn(struct sim_host *h)
         struct raft_config initial = membership_to_raft_config(&node->membership);
         check_config_learn(h->sim->check, &initial);
     }
+    h->had_voice |= node->has_voice;
     check_promises(h, node, !v->is_known);
     review_hurt(h, node);
     if (node->status.role == RAFT_LEADER)

@@ -32,10 +32,7 @@ static struct sim_host *host_of(const struct planned *p, uint64_t id)
 static bool is_hurt(const struct planned *p, uint64_t id)
 {
     const struct sim_host *h = host_of(p, id);
-    const struct node *node = h ? sim_host_node(h) : NULL;
-    if (!h || h->hurt != HURT_NOT)
-        return true;
-    return h->join.cluster_id != 0 && (node ? !node->has_voice : h->lives == 0);
+    return !h || h->hurt != HURT_NOT || !h->had_voice;
 }
 
 static bool half_survives(const struct planned *p, const struct sim_host *more,

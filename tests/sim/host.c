@@ -495,6 +495,7 @@ void sim_host_adopt(struct sim_host *h, uint64_t cluster_id, uint64_t member_id)
     sim_host_wipe(h);
     h->hurt = HURT_NOT;
     h->was_repairing = false;
+    h->had_voice = false;
     h->is_used = true;
     h->member_id = member_id;
     h->join = (struct daemon_join){

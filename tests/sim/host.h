@@ -59,6 +59,7 @@ struct sim_host {
     bool was_repairing;      /* since it was hurt */
     bool is_used;            /* is, or is to be, a member; not spare, not removed */
     uint64_t member_id;      /* 0: not known yet */
+    bool had_voice;          /* as this member */
     struct daemon_join join; /* cluster_id 0: it is of the initial cluster */
     char peer_urls[SIM_PEER_PORTS][SIM_URL_BYTES]; /* it listens on all of them */
     const char *peer_url_list[SIM_PEER_PORTS];
