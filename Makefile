@@ -136,14 +136,16 @@ $(B)/tests/unit/tools/%_test: $(B)/obj/tests/unit/tools/%_test.o $(SUPPORT_O) \
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lcriterion
 
-# The simulator. LMDB's commits go through tests/sim/disk.c, which knows who has crashed.
+# The simulator. LMDB's commits, and the names of its directories, go through tests/sim/disk.c, which
+# knows who has crashed.
+SIM_WRAP := -Wl,--wrap=mdb_txn_commit -Wl,--wrap=rename -Wl,--wrap=rmdir
 $(B)/holdfast-sim: $(SIM_O) $(SIM_LOAD_O) $(LIB)
-	$(Q)$(CC) $(LDFLAGS) -Wl,--wrap=mdb_txn_commit -o $@ $^ $(LDLIBS)
+	$(Q)$(CC) $(LDFLAGS) $(SIM_WRAP) -o $@ $^ $(LDLIBS)
 
 $(B)/tests/unit/sim/%_test: $(B)/obj/tests/unit/sim/%_test.o $(SUPPORT_O) $(SIM_LOAD_O) \
 		$(filter-out $(SUPPORT_O) %/main.o,$(SIM_O)) $(CLIENT_O) $(LIB)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(LDFLAGS) -Wl,--wrap=mdb_txn_commit -o $@ $^ $(LDLIBS) -lcriterion
+	$(Q)$(CC) $(LDFLAGS) $(SIM_WRAP) -o $@ $^ $(LDLIBS) -lcriterion
 
 # Its own open, pwrite, fdatasync ... stand in front of libc's for LMDB too: exported.
 CRASH_C := $(wildcard tests/crash/*.c)

@@ -257,6 +257,7 @@ void node_close_parts(struct node *node)
     node_receive_end(node, true);
     requests_fail_all(&node->requests, ETCD_E_STOPPED);
     reads_fail_all(&node->reads, ETCD_E_STOPPED);
+    node_transfer_fail_all(node);
     io_timer_cancel(node->io, &node->raft_timer);
     io_timer_cancel(node->io, &node->start_timer);
     io_timer_cancel(node->io, &node->turn_timer);

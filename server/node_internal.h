@@ -320,6 +320,7 @@ void node_join_on_applied(struct node *node);
 /* node_transfer.c */
 void node_transfer_open(struct node *node);
 void node_transfer_on_status(struct node *node, struct raft_status before);
+void node_transfer_fail_all(struct node *node);
 void node_leave(struct node *node); /* then node_close_parts, never inside the call */
 
 /* node_repair.c */

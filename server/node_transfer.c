@@ -90,6 +90,12 @@ static void finish_all(struct node *node, uint64_t leader, enum etcd_error error
         finish(LIST_ENTRY(ended.next, struct node_transfer, link), error);
 }
 
+void node_transfer_fail_all(struct node *node)
+{
+    if (node->transfer_count > 0) /* and the list is made */
+        finish_all(node, 0, ETCD_E_STOPPED);
+}
+
 /* ---- before the end ---- */
 
 /* Not from within a step: the timer's turn closes. */
@@ -101,9 +107,7 @@ static void leave_now(struct node *node)
 
 static void on_leave_timer(void *owner)
 {
-    struct node *node = owner;
-    finish_all(node, 0, ETCD_E_STOPPED);
-    node_close_parts(node);
+    node_close_parts(owner);
 }
 
 void node_transfer_open(struct node *node)

@@ -1,14 +1,10 @@
-#include "tests/sim/check.h"
-
 #include <inttypes.h>
 #include <stdlib.h>
 
 #include "base/assert.h"
 #include "base/checksum.h"
-#include "base/map.h"
-#include "server/node_internal.h"
-#include "tests/sim/check_promise.h"
-#include "tests/sim/host.h"
+#include "proto/config.h"
+#include "tests/sim/check_internal.h"
 
 enum {
     TERMS_MAX = 1 << 20,
@@ -16,33 +12,6 @@ enum {
     MEMTABLES = 3,                  /* one active, two frozen */
     MEMTABLE_SLACK_BYTES = 8 << 20, /* a turn's writes come on top, and whole chunks */
     TURNS_BETWEEN_WALKS = 1024,     /* raft_check_invariants walks the whole window */
-};
-
-/* One index of the log that everybody shares. */
-struct applied {
-    uint64_t term;
-    uint64_t sum;  /* of the entry's bytes */
-    uint64_t hash; /* the state after it; 0: nobody's was seen */
-};
-
-struct node_view {
-    bool is_known;
-    enum raft_role role;
-    uint64_t term;
-    uint64_t commit;
-    uint64_t applied;
-    int64_t revision;
-    uint32_t turns;
-};
-
-struct sim_check {
-    struct sim *sim;
-    struct map leaders; /* term -> host index + 1 */
-    struct applied *log;
-    uint64_t log_count;
-    uint64_t log_capacity;
-    struct node_view nodes[SIM_NODES_MAX];
-    struct sim_promise promises[SIM_NODES_MAX];
 };
 
 struct sim_check *sim_check_new(struct sim *sim)
@@ -56,6 +25,7 @@ struct sim_check *sim_check_new(struct sim *sim)
 
 void sim_check_free(struct sim_check *check)
 {
+    check_quorum_done(check);
     map_done(&check->leaders);
     free(check->log);
     free(check);
@@ -84,6 +54,10 @@ static void check_completeness(struct sim_host *h, const struct node *node)
 {
     const struct sim_check *check = h->sim->check;
     uint64_t index = check->log_count;
+    /* Votes may come so late that a later term has had its leader, and entries: these it need not
+     * have, and it can commit nothing. */
+    while (index > 0 && check->log[index - 1].term >= node->status.term)
+        index--;
     uint64_t stop = index > COMPLETENESS_ENTRIES ? index - COMPLETENESS_ENTRIES : 0;
     uint64_t last = raft_last_pos(node->raft).index;
     if (last < index) {
@@ -111,6 +85,7 @@ static void check_leader(struct sim_host *h, const struct node *node)
     if (known == 0) {
         ASSERT(map_put(&check->leaders, term, (void *)((uintptr_t)h->index + 1)));
         check_completeness(h, node);
+        check_election(h, node);
     } else if (known != h->index + 1) {
         sim_fail(h->sim, "election safety: %s and %s both lead term %" PRIu64, h->name,
                  h->sim->hosts[known - 1].name, term);
@@ -163,6 +138,10 @@ static void check_entry(struct sim_host *h, const struct node *node, uint64_t in
     } else if (index == check->log_count + 1) {
         check->log_count++;
         *log_at(check, index) = (struct applied){ .term = entry->pos.term, .sum = sum };
+        check_commit(h, index, entry->pos.term);
+        struct raft_config config;
+        if (entry->type == RAFT_ENTRY_CONFIG && config_of_entry(entry->bytes, &config))
+            check_config_learn(check, &config);
     } else {
         sim_fail(h->sim, "%s applied %" PRIu64 " where nobody had applied %" PRIu64, h->name, index,
                  check->log_count + 1);
@@ -216,12 +195,37 @@ static void check_bounds(struct sim_host *h, const struct node *node)
         sim_fail(h->sim, "%s has more requests than its cap", h->name);
 }
 
+/* What the next start finds, or what a repair went over, is whole again. */
+static void review_hurt(struct sim_host *h, const struct node *node)
+{
+    bool heals = h->hurt == HURT_JOURNAL || h->hurt == HURT_STORE || h->hurt == HURT_VOTE;
+    if (raft_awaits_repair(node->raft)) {
+        if (!heals)
+            sim_fail(h->sim, "%s repairs what nothing has damaged", h->name);
+        h->was_repairing = true;
+    } else if (heals && (h->was_repairing || h->hurt != HURT_STORE) &&
+               node->repair.state == REPAIR_NONE) {
+        sim_trace_line(h->sim, "%s is whole again%s", h->name,
+                       h->was_repairing ? ", repaired" : "");
+        h->hurt = HURT_NOT;
+        h->was_repairing = false;
+    }
+}
+
 void sim_check_turn(struct sim_host *h)
 {
     struct node *node = h->is_node ? sim_host_node(h) : NULL;
     if (!node || node->closing_parts > 0)
         return;
     struct node_view *v = &h->sim->check->nodes[h->index];
+    if (h->sim->check->config.member_count == 0 && node->membership.config_index == 0 &&
+        node->membership.member_count > 0) {
+        struct raft_config initial = membership_to_raft_config(&node->membership);
+        check_config_learn(h->sim->check, &initial);
+    }
+    h->had_voice |= node->has_voice;
+    check_promises(h, node, !v->is_known);
+    review_hurt(h, node);
     if (node->status.role == RAFT_LEADER)
         check_leader(h, node);
     bool is_news = !v->is_known || v->role != node->status.role || v->term != node->status.term;
@@ -246,7 +250,7 @@ bool sim_check_has_converged(const struct sim *sim)
     uint64_t leader = 0;
     for (uint32_t i = 0; i < sim->options.node_count; i++) {
         const struct node *node = sim_host_node(&sim->hosts[i]);
-        if (sim_host_is_excused(&sim->hosts[i]))
+        if (!sim_host_must_serve(&sim->hosts[i]))
             continue;
         if (!node || node->closing_parts > 0 || !node->is_serving)
             return false;
@@ -271,6 +275,23 @@ static bool hash_of(struct node *node, uint64_t *ret_hash)
     return err == KV_OK;
 }
 
+void sim_check_find_damage(struct sim *sim)
+{
+    for (uint32_t i = 0; i < sim->options.node_count; i++) {
+        struct sim_host *h = &sim->hosts[i];
+        struct node *node = sim_host_node(h);
+        uint64_t hash;
+        if (h->hurt != HURT_STORE || !node || hash_of(node, &hash))
+            continue;
+        sim_trace_line(sim, "%s is found to be damaged", h->name);
+        h->was_repairing = true; /* as good as */
+        struct sim_proc *before = sim_proc_enter(h->proc);
+        node_fail_store(node, KV_E_CORRUPT);
+        sim_proc_enter(before);
+        sim_proc_wake(h->proc, sim->now_us);
+    }
+}
+
 void sim_check_stores(struct sim *sim)
 {
     uint64_t first = 0;
@@ -279,7 +300,7 @@ void sim_check_stores(struct sim *sim)
         struct sim_host *h = &sim->hosts[i];
         struct node *node = sim_host_node(h);
         uint64_t hash;
-        if (!node)
+        if (!node || !sim_host_must_serve(h))
             continue;
         if (!hash_of(node, &hash))
             sim_fail(sim, "%s cannot read its store", h->name);

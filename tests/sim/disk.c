@@ -214,3 +214,29 @@ int __wrap_mdb_txn_commit(MDB_txn *txn)
         mdb_txn_abort(txn);
     return EIO;
 }
+
+/* ---- names of LMDB's directories ---- */
+
+int __real_rename(const char *from, const char *to);
+int __wrap_rename(const char *from, const char *to);
+int __real_rmdir(const char *path);
+int __wrap_rmdir(const char *path);
+
+static bool name_may_change(void)
+{
+    struct sim_proc *p = sim_proc_current();
+    if (!p || sim_proc_may_go_on(p))
+        return true;
+    errno = EIO;
+    return false;
+}
+
+int __wrap_rename(const char *from, const char *to)
+{
+    return name_may_change() ? __real_rename(from, to) : -1;
+}
+
+int __wrap_rmdir(const char *path)
+{
+    return name_may_change() ? __real_rmdir(path) : -1;
+}

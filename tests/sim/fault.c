@@ -1,52 +1,31 @@
-#include "tests/sim/fault.h"
-
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "base/assert.h"
 #include "server/node_internal.h"
-#include "storage/journal_internal.h"
 #include "tests/sim/check.h"
+#include "tests/sim/fault_internal.h"
 
 enum { RESTART_US = 300000, STEP_US = 200000, LATER_US = 150000 };
 
-struct planned {
-    struct sim_nemesis *nemesis;
-    const struct sim_fault *fault;
-    struct prng chance;
-    struct event begin;
-    struct event step; /* of a fault that grows */
-    uint64_t late_us;
-    struct event end;
-    bool has_begun;
-    uint32_t nodes;  /* whom it struck in the end */
-    uint64_t *links; /* those that it blocked: bits, a word a host */
-};
-
-struct sim_nemesis {
-    struct sim *sim;
-    struct sim_plan plan;
-    struct planned planned[SIM_FAULTS_MAX];
-};
-
-static struct sim_host *host_at(const struct planned *p, uint32_t i)
+struct sim_host *fault_host(const struct planned *p, uint32_t i)
 {
     return &p->nemesis->sim->hosts[i];
 }
 
-static uint32_t node_count(const struct planned *p)
+uint32_t fault_node_count(const struct planned *p)
 {
     return p->nemesis->sim->options.node_count;
 }
 
-static bool strikes(const struct planned *p, uint32_t i)
+bool fault_strikes(const struct planned *p, uint32_t i)
 {
-    return i < node_count(p) && (p->nodes & 1u << i);
+    return i < fault_node_count(p) && (p->nodes & 1u << i);
 }
 
 /* ---- links ---- */
 
-static void block(struct planned *p, uint32_t from, uint32_t to)
+void fault_block(struct planned *p, uint32_t from, uint32_t to)
 {
     if (from == to || (p->links[from] & (uint64_t)1 << to))
         return;
@@ -54,13 +33,13 @@ static void block(struct planned *p, uint32_t from, uint32_t to)
     sim_net_link(&p->nemesis->sim->net, from, to)->blocked++;
 }
 
-static void block_both(struct planned *p, uint32_t a, uint32_t b)
+void fault_block_both(struct planned *p, uint32_t a, uint32_t b)
 {
-    block(p, a, b);
-    block(p, b, a);
+    fault_block(p, a, b);
+    fault_block(p, b, a);
 }
 
-static void unblock_all(struct planned *p)
+void fault_unblock_all(struct planned *p)
 {
     struct sim *sim = p->nemesis->sim;
     for (uint32_t from = 0; from < sim->host_count; from++) {
@@ -75,10 +54,10 @@ static void unblock_all(struct planned *p)
 /* The struck nodes on one side, the other nodes on the other; clients reach both. */
 static void begin_halves(struct planned *p)
 {
-    for (uint32_t a = 0; a < node_count(p); a++) {
-        for (uint32_t b = 0; b < node_count(p); b++) {
-            if (strikes(p, a) && !strikes(p, b))
-                block_both(p, a, b);
+    for (uint32_t a = 0; a < fault_node_count(p); a++) {
+        for (uint32_t b = 0; b < fault_node_count(p); b++) {
+            if (fault_strikes(p, a) && !fault_strikes(p, b))
+                fault_block_both(p, a, b);
         }
     }
 }
@@ -88,10 +67,10 @@ static void begin_isolate(struct planned *p)
 {
     begin_halves(p);
     struct sim *sim = p->nemesis->sim;
-    for (uint32_t a = 0; a < node_count(p); a++) {
+    for (uint32_t a = 0; a < fault_node_count(p); a++) {
         for (uint32_t c = sim->options.node_count; c < sim->host_count; c++) {
-            if (strikes(p, a) && prng_below(&p->chance, 2) == 0)
-                block_both(p, a, c);
+            if (fault_strikes(p, a) && prng_below(&p->chance, 2) == 0)
+                fault_block_both(p, a, c);
         }
     }
 }
@@ -99,10 +78,10 @@ static void begin_isolate(struct planned *p)
 static void begin_one_way(struct planned *p)
 {
     bool is_deaf = prng_below(&p->chance, 2) == 0;
-    for (uint32_t a = 0; a < node_count(p); a++) {
-        for (uint32_t b = 0; b < node_count(p); b++) {
-            if (strikes(p, a) && !strikes(p, b))
-                block(p, is_deaf ? b : a, is_deaf ? a : b);
+    for (uint32_t a = 0; a < fault_node_count(p); a++) {
+        for (uint32_t b = 0; b < fault_node_count(p); b++) {
+            if (fault_strikes(p, a) && !fault_strikes(p, b))
+                fault_block(p, is_deaf ? b : a, is_deaf ? a : b);
         }
     }
 }
@@ -110,29 +89,30 @@ static void begin_one_way(struct planned *p)
 /* Each sees its neighbours alone: everybody a majority, no two the same. */
 static void begin_ring(struct planned *p)
 {
-    uint32_t n = node_count(p);
+    uint32_t n = fault_node_count(p);
     for (uint32_t a = 0; a < n; a++) {
         for (uint32_t b = 0; b < n; b++) {
             uint32_t apart = (b + n - a) % n;
             if (apart != 1 && apart != n - 1)
-                block_both(p, a, b);
+                fault_block_both(p, a, b);
         }
     }
     if (n == 3)
-        block_both(p, (uint32_t)prng_below(&p->chance, n), (uint32_t)prng_below(&p->chance, n));
+        fault_block_both(p, (uint32_t)prng_below(&p->chance, n),
+                         (uint32_t)prng_below(&p->chance, n));
 }
 
 /* Two halves, and one node that sees both. */
 static void begin_bridge(struct planned *p)
 {
-    uint32_t n = node_count(p);
+    uint32_t n = fault_node_count(p);
     uint32_t bridge = (uint32_t)prng_below(&p->chance, n);
     for (uint32_t a = 0; a < n; a++) {
         for (uint32_t b = a + 1; b < n; b++) {
             bool is_across = (a + n - bridge) % n <= n / 2 && (b + n - bridge) % n > n / 2;
             is_across |= (b + n - bridge) % n <= n / 2 && (a + n - bridge) % n > n / 2;
             if (a != bridge && b != bridge && is_across)
-                block_both(p, a, b);
+                fault_block_both(p, a, b);
         }
     }
 }
@@ -140,10 +120,11 @@ static void begin_bridge(struct planned *p)
 static void begin_clients_cut(struct planned *p)
 {
     struct sim *sim = p->nemesis->sim;
-    for (uint32_t a = 0; a < node_count(p); a++) {
+    for (uint32_t a = 0; a < fault_node_count(p); a++) {
         for (uint32_t c = sim->options.node_count; c < sim->host_count; c++) {
-            if (strikes(p, a))
-                block(p, prng_below(&p->chance, 2) ? a : c, prng_below(&p->chance, 2) ? c : a);
+            if (fault_strikes(p, a))
+                fault_block(p, prng_below(&p->chance, 2) ? a : c,
+                            prng_below(&p->chance, 2) ? c : a);
         }
     }
 }
@@ -151,9 +132,9 @@ static void begin_clients_cut(struct planned *p)
 static void links_change(struct planned *p, uint32_t slow_us, uint32_t loss_ppm, uint64_t clog_us)
 {
     struct sim *sim = p->nemesis->sim;
-    for (uint32_t a = 0; a < node_count(p); a++) {
+    for (uint32_t a = 0; a < fault_node_count(p); a++) {
         for (uint32_t b = 0; b < sim->host_count; b++) {
-            if (!strikes(p, a))
+            if (!fault_strikes(p, a))
                 continue;
             struct sim_link *both[] = { sim_net_link(&sim->net, a, b),
                                         sim_net_link(&sim->net, b, a) };
@@ -175,18 +156,17 @@ static void begin_old_echoes(struct planned *p)
     event_set(&p->nemesis->sim->events, &p->step, p->nemesis->sim->now_us);
 }
 
-static void on_step(void *owner)
+static void echoes_on_step(struct planned *p)
 {
-    struct planned *p = owner;
     struct sim *sim = p->nemesis->sim;
     bool is_late = p->late_us >= p->fault->size * 1000;
     p->late_us += LATER_US;
-    for (uint32_t a = 0; a < node_count(p); a++) {
-        for (uint32_t b = 0; b < node_count(p); b++) {
-            if (!strikes(p, a) || strikes(p, b))
+    for (uint32_t a = 0; a < fault_node_count(p); a++) {
+        for (uint32_t b = 0; b < fault_node_count(p); b++) {
+            if (!fault_strikes(p, a) || fault_strikes(p, b))
                 continue;
             if (is_late)
-                block(p, a, b);
+                fault_block(p, a, b);
             else
                 sim_net_link(&sim->net, b, a)->slow_us = (uint32_t)p->late_us;
         }
@@ -200,79 +180,51 @@ static void on_step(void *owner)
 static void begin_reset(struct planned *p)
 {
     struct sim *sim = p->nemesis->sim;
-    for (uint32_t a = 0; a < node_count(p); a++) {
+    for (uint32_t a = 0; a < fault_node_count(p); a++) {
         for (uint32_t b = 0; b < sim->host_count; b++) {
-            if (strikes(p, a) && prng_below(&p->chance, 2) == 0)
+            if (fault_strikes(p, a) && prng_below(&p->chance, 2) == 0)
                 sim_net_reset(&sim->net, a, b);
         }
     }
 }
 
-/* ---- damage ---- */
-
-/* A minority at most may be hurt in a run. */
-static bool may_hurt(const struct planned *p, const struct sim_host *h)
-{
-    uint32_t hurt = 0;
-    for (uint32_t i = 0; i < node_count(p); i++)
-        hurt += host_at(p, i)->is_hurt;
-    return h->is_hurt || hurt < (node_count(p) - 1) / 2;
-}
-
-/* In a segment that later ones follow, or well before the end of the only one: what was written
- * last cannot be told from a torn end, so nothing is promised for it. */
-static void rot(struct planned *p, struct sim_host *h)
-{
-    const struct node *node = sim_host_node(h);
-    const struct journal *j = node ? node->journal : NULL;
-    if (!j || list_is_empty(&j->live))
-        return;
-    const struct journal_segment *s = LIST_ENTRY(j->live.next, struct journal_segment, link);
-    uint64_t end = j->live.next->next == &j->live ? s->end / 2 : s->end;
-    char name[JOURNAL_SEGMENT_NAME_BYTES], path[64];
-    journal_segment_name(name, s->id);
-    snprintf(path, sizeof path, "data/journal/%s", name);
-    h->is_hurt = true;
-    for (uint64_t i = 0; i < p->fault->size; i++)
-        fake_disk_flip(h->disk, path, prng_below(&p->chance, end),
-                       (uint8_t)(1u << prng_below(&p->chance, 8)));
-}
-
-static void lose_vote(struct planned *p, struct sim_host *h)
-{
-    static const char path[] = "data/journal/hard";
-    int64_t size = fake_disk_path_size(h->disk, path);
-    for (int64_t slot = 0; slot + 64 <= size; slot += JOURNAL_ALIGN_BYTES)
-        fake_disk_flip(h->disk, path, (uint64_t)slot + prng_below(&p->chance, 64), 0xff);
-    h->is_hurt = true;
-}
-
-static void begin_damage(struct planned *p, struct sim_host *h)
-{
-    if (!may_hurt(p, h))
-        return;
-    if (p->fault->kind == FAULT_ROT)
-        rot(p, h);
-    sim_host_kill(h);
-    if (h->proc)
-        return; /* it is just ending by itself */
-    if (p->fault->kind == FAULT_LOSE_VOTE)
-        lose_vote(p, h);
-    if (p->fault->kind == FAULT_WIPE) {
-        h->is_hurt = true;
-        sim_host_wipe(h);
-    }
-}
-
 /* ---- nodes ---- */
+
+struct sim_host *fault_leader(const struct planned *p)
+{
+    struct sim_host *leader = NULL;
+    uint64_t term = 0;
+    for (uint32_t i = 0; i < fault_node_count(p); i++) {
+        const struct node *node = sim_host_node(fault_host(p, i));
+        if (!node || node->closing_parts > 0 || node->status.role != RAFT_LEADER ||
+            node->status.term < term)
+            continue;
+        leader = fault_host(p, i);
+        term = node->status.term;
+    }
+    return leader;
+}
 
 static void strike_leader(struct planned *p)
 {
-    for (uint32_t i = 0; i < node_count(p); i++) {
-        const struct node *node = sim_host_node(host_at(p, i));
-        if (node && node->status.role == RAFT_LEADER)
-            p->nodes = 1u << i;
+    const struct sim_host *leader = fault_leader(p);
+    if (leader)
+        p->nodes = 1u << leader->index;
+}
+
+/* Where a spare host would be struck, another one is. */
+static uint32_t nodes_in_use(const struct planned *p)
+{
+    uint32_t n = fault_node_count(p);
+    uint32_t nodes = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t at = i;
+        while (fault_strikes(p, i) && !fault_host(p, at)->is_used && (at + 1) % n != i)
+            at = (at + 1) % n;
+        if (fault_strikes(p, i))
+            nodes |= 1u << at;
     }
+    return nodes;
 }
 
 static void begin_node(struct planned *p, struct sim_host *h)
@@ -320,10 +272,25 @@ static void begin_node(struct planned *p, struct sim_host *h)
         h->clock_offset_ms += prng_below(&p->chance, 2) ? (int64_t)f->size : -(int64_t)f->size;
         break;
     case FAULT_ROT:
+    case FAULT_LOST_WRITE:
+    case FAULT_ROW:
     case FAULT_LOSE_VOTE:
     case FAULT_WIPE:
-        begin_damage(p, h);
+        fault_damage(p, h);
         break;
+    case FAULT_ZONE_POWER:
+        sim_host_cut_power(h);
+        break;
+    case FAULT_ZONE_CUT:
+    case FAULT_MID_SNAPSHOT:
+    case FAULT_MEMBER_ADD:
+    case FAULT_MEMBER_PROMOTE:
+    case FAULT_MEMBER_DEMOTE:
+    case FAULT_MEMBER_REMOVE:
+    case FAULT_MEMBER_JOINT:
+    case FAULT_MEMBER_REPLACE:
+    case FAULT_MEMBER_URLS:
+    case FAULT_TRANSFER:
     case FAULT_ISOLATE:
     case FAULT_ISOLATE_LEADER:
     case FAULT_HALVES:
@@ -347,7 +314,21 @@ static void begin_links(struct planned *p)
     switch (f->kind) {
     case FAULT_ISOLATE:
     case FAULT_ISOLATE_LEADER:
+    case FAULT_ZONE_CUT:
         begin_isolate(p);
+        break;
+    case FAULT_MID_SNAPSHOT:
+        fault_snapshot_begin(p);
+        break;
+    case FAULT_MEMBER_ADD:
+    case FAULT_MEMBER_PROMOTE:
+    case FAULT_MEMBER_DEMOTE:
+    case FAULT_MEMBER_REMOVE:
+    case FAULT_MEMBER_JOINT:
+    case FAULT_MEMBER_REPLACE:
+    case FAULT_MEMBER_URLS:
+    case FAULT_TRANSFER:
+        fault_change_begin(p);
         break;
     case FAULT_HALVES:
         begin_halves(p);
@@ -396,11 +377,25 @@ static void begin_links(struct planned *p)
     case FAULT_DISK_FULL:
     case FAULT_CLOCK_JUMP:
     case FAULT_ROT:
+    case FAULT_LOST_WRITE:
+    case FAULT_ROW:
     case FAULT_LOSE_VOTE:
     case FAULT_WIPE:
+    case FAULT_ZONE_POWER:
     case FAULT_KINDS:
         break; /* of nodes */
     }
+}
+
+static void on_step(void *owner)
+{
+    struct planned *p = owner;
+    if (p->fault->kind == FAULT_OLD_ECHOES)
+        echoes_on_step(p);
+    else if (p->fault->kind == FAULT_MID_SNAPSHOT)
+        fault_snapshot_on_step(p);
+    else
+        fault_change_on_step(p);
 }
 
 static void on_begin(void *owner)
@@ -413,12 +408,13 @@ static void on_begin(void *owner)
     if (f->kind == FAULT_KILL_LEADER || f->kind == FAULT_PAUSE_LEADER ||
         f->kind == FAULT_ISOLATE_LEADER || f->kind == FAULT_OLD_ECHOES)
         strike_leader(p);
+    p->nodes = nodes_in_use(p);
     sim_trace_line(sim, "fault %td: %s of %x", p - p->nemesis->planned, sim_fault_name(f->kind),
                    p->nodes);
     begin_links(p);
-    for (uint32_t i = 0; i < node_count(p); i++) {
-        if (strikes(p, i))
-            begin_node(p, host_at(p, i));
+    for (uint32_t i = 0; i < fault_node_count(p); i++) {
+        if (fault_strikes(p, i))
+            begin_node(p, fault_host(p, i));
     }
     event_set(&sim->events, &p->end, sim->now_us + f->for_us);
 }
@@ -432,7 +428,7 @@ static void node_back(struct sim_host *h)
     if (h->proc)
         h->proc->crash_after = 0;
     h->starts_again = h->proc && h->is_stopping;
-    if (!h->proc)
+    if (!h->proc && h->is_used)
         IGNORE(sim_host_start(h), "sim_nemesis_on_end starts it again, or speaks");
 }
 
@@ -470,10 +466,23 @@ static void end_node(struct planned *p, struct sim_host *h)
     case FAULT_PAUSE:
     case FAULT_PAUSE_LEADER:
     case FAULT_ROT:
+    case FAULT_LOST_WRITE:
+    case FAULT_ROW:
     case FAULT_LOSE_VOTE:
     case FAULT_WIPE:
+    case FAULT_ZONE_POWER:
+    case FAULT_MID_SNAPSHOT:
         node_back(h);
         break;
+    case FAULT_ZONE_CUT:
+    case FAULT_MEMBER_ADD:
+    case FAULT_MEMBER_PROMOTE:
+    case FAULT_MEMBER_DEMOTE:
+    case FAULT_MEMBER_REMOVE:
+    case FAULT_MEMBER_JOINT:
+    case FAULT_MEMBER_REPLACE:
+    case FAULT_MEMBER_URLS:
+    case FAULT_TRANSFER:
     case FAULT_ISOLATE:
     case FAULT_ISOLATE_LEADER:
     case FAULT_HALVES:
@@ -496,14 +505,15 @@ static void on_end(void *owner)
 {
     struct planned *p = owner;
     sim_trace_line(p->nemesis->sim, "fault %td ends", p - p->nemesis->planned);
-    event_cancel(&p->nemesis->sim->events, &p->step);
-    unblock_all(p);
+    if (!fault_change_goes_on(p))
+        event_cancel(&p->nemesis->sim->events, &p->step);
+    fault_unblock_all(p);
     if (p->fault->kind == FAULT_SLOW_LINKS || p->fault->kind == FAULT_LOSS ||
         p->fault->kind == FAULT_OLD_ECHOES)
         links_change(p, 0, 0, 0);
-    for (uint32_t i = 0; i < node_count(p); i++) {
-        if (strikes(p, i))
-            end_node(p, host_at(p, i));
+    for (uint32_t i = 0; i < fault_node_count(p); i++) {
+        if (fault_strikes(p, i))
+            end_node(p, fault_host(p, i));
     }
 }
 
@@ -520,6 +530,7 @@ struct sim_nemesis *sim_nemesis_new(struct sim *sim, const struct sim_plan *plan
         p->nemesis = n;
         p->fault = &n->plan.faults[i];
         p->chance = sim_chance(sim, SIM_CHANCE_FAULT, i, 0);
+        fault_change_init(p);
         p->links = calloc(sim->host_count, sizeof *p->links);
         ASSERT(p->links);
         event_init(&p->begin, on_begin, p);
@@ -534,6 +545,7 @@ struct sim_nemesis *sim_nemesis_new(struct sim *sim, const struct sim_plan *plan
 void sim_nemesis_free(struct sim_nemesis *n)
 {
     for (uint32_t i = 0; i < n->plan.count; i++) {
+        fault_change_cancel(&n->planned[i]);
         event_cancel(&n->sim->events, &n->planned[i].begin);
         event_cancel(&n->sim->events, &n->planned[i].step);
         event_cancel(&n->sim->events, &n->planned[i].end);
@@ -549,9 +561,10 @@ void sim_nemesis_heal(struct sim_nemesis *n)
     for (uint32_t i = 0; i < n->plan.count; i++) {
         struct planned *p = &n->planned[i];
         event_cancel(&sim->events, &p->begin);
-        event_cancel(&sim->events, &p->step);
+        if (!fault_change_goes_on(p))
+            event_cancel(&sim->events, &p->step);
         event_cancel(&sim->events, &p->end);
-        unblock_all(p);
+        fault_unblock_all(p);
         p->nodes = ~0u;
         links_change(p, 0, 0, 0);
     }

@@ -1,7 +1,9 @@
 /* fault.h: a plan of faults, from the seed and the profile: printable, and each can be left out.
  *
- * Faults stay within what the design promises to survive. A node whose durable data is damaged or
- * gone counts as hurt: never more than a minority in a run. Everything else heals: processes are
+ * Faults stay within what the design promises to survive. A member whose durable data is damaged or
+ * gone, or who has no voice yet, counts as hurt: never more than a minority of the voters at a
+ * time, of whichever members some leader may go by. Changes of the members keep to that, too.
+ * Everything else heals: processes are
  * started again, partitions end, disks get room; power may go on all nodes at once.
  * What one fault chooses when it comes is drawn from a stream of its own, so a plan without it
  * leaves the others as they are.
@@ -43,9 +45,23 @@ enum sim_fault_kind {
     FAULT_DISK_ERRORS,
     FAULT_DISK_FULL,
     FAULT_CLOCK_JUMP,
-    FAULT_ROT,       /* bits of the journal, below what is known durable */
-    FAULT_LOSE_VOTE, /* both slots of term and vote */
-    FAULT_WIPE,      /* a blank disk under the old name */
+    FAULT_ROT,        /* bits of the journal, below what is known durable */
+    FAULT_LOST_WRITE, /* there, a block that never reached the disk, or went elsewhere */
+    FAULT_ROW,        /* a bit of a row of the store */
+    FAULT_LOSE_VOTE,  /* both slots of term and vote */
+    FAULT_WIPE,       /* a blank disk under the old name */
+    FAULT_ZONE_POWER, /* a minority at once */
+    FAULT_ZONE_CUT,
+    FAULT_MID_SNAPSHOT, /* a member lags, and while it gets a snapshot somebody is struck */
+    /* Operations, until they succeed or the time is over; `size` chooses. */
+    FAULT_MEMBER_ADD,
+    FAULT_MEMBER_PROMOTE,
+    FAULT_MEMBER_DEMOTE,
+    FAULT_MEMBER_REMOVE,
+    FAULT_MEMBER_JOINT,   /* several at once */
+    FAULT_MEMBER_REPLACE, /* one whose disk is gone; goes on until it succeeds */
+    FAULT_MEMBER_URLS,
+    FAULT_TRANSFER,
     FAULT_KINDS
 };
 
@@ -73,6 +89,9 @@ struct sim_profile {
     bool is_wide;
     uint32_t faults_per_minute;
     uint32_t drift_ppm;
+    uint32_t spare_count; /* hosts for members to be added */
+    uint32_t log_entries; /* kept for members that are away; 0: as ever */
+    bool is_snapshot_slow;
     uint8_t weights[FAULT_KINDS];
 };
 

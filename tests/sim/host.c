@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 
 #include "base/assert.h"
+#include "server/node_internal.h"
 #include "tests/sim/check.h"
 
 enum {
@@ -46,7 +47,7 @@ static void args_fill(struct args *a, const struct sim_host *h)
 {
     const struct sim_options *o = &h->sim->options;
     char cluster[ARG_BYTES] = "";
-    for (uint32_t i = 0, at = 0; i < o->node_count; i++)
+    for (uint32_t i = 0, at = 0; i < o->node_count - o->spare_count; i++)
         at += (uint32_t)snprintf(cluster + at, sizeof cluster - at, "%sn%u=http://10.0.0.%u:%d",
                                  i ? "," : "", i + 1, i + 1, SIM_PEER_PORT);
     arg_add(a, "holdfastd");
@@ -54,14 +55,14 @@ static void args_fill(struct args *a, const struct sim_host *h)
     arg_add(a, "--data-dir=data");
     arg_add(a, "--listen-client-urls=http://10.0.0.%u:%d", h->index + 1, SIM_CLIENT_PORT);
     arg_add(a, "--advertise-client-urls=http://10.0.0.%u:%d", h->index + 1, SIM_CLIENT_PORT);
-    arg_add(a, "--listen-peer-urls=http://10.0.0.%u:%d", h->index + 1, SIM_PEER_PORT);
-    arg_add(a, "--initial-advertise-peer-urls=http://10.0.0.%u:%d", h->index + 1, SIM_PEER_PORT);
+    arg_add(a, "--listen-peer-urls=%s,%s", h->peer_urls[0], h->peer_urls[1]);
+    arg_add(a, "--initial-advertise-peer-urls=%s", h->peer_urls[0]);
     arg_add(a, "--initial-cluster=%s", cluster);
     arg_add(a, "--heartbeat-interval=%lu",
             (unsigned long)(o->heartbeat_ms ? o->heartbeat_ms : 100));
     arg_add(a, "--election-timeout=%lu", (unsigned long)(o->election_ms ? o->election_ms : 1000));
     arg_add(a, "--max-request-bytes=65536");
-    arg_add(a, "--snapshot-count=500");
+    arg_add(a, "--snapshot-count=%u", o->log_entries ? o->log_entries : 500);
 }
 
 static void flags_parse(struct sim_host *h)
@@ -113,6 +114,12 @@ void sim_host_init(struct sim_host *h, struct sim *sim, uint32_t index, bool is_
     uint32_t drift = sim->options.clock_drift_ppm;
     if (drift > 0)
         h->clock_drift_ppm = (int64_t)prng_below(&clock, 2 * drift + 1) - drift;
+    h->is_used = index < sim->options.node_count - sim->options.spare_count;
+    for (int i = 0; i < SIM_PEER_PORTS; i++) {
+        snprintf(h->peer_urls[i], SIM_URL_BYTES, "http://10.0.0.%u:%d", index + 1,
+                 SIM_PEER_PORT + i);
+        h->peer_url_list[i] = h->peer_urls[i];
+    }
     event_init(&h->burial, host_on_burial, h);
     event_init(&h->restart, host_on_restart, h);
     if (!is_node)
@@ -226,6 +233,9 @@ static struct daemon_sizes sizes_small(const struct sim_host *h)
     uint64_t dirty = pick(&chance, 64 << 10, 256 << 10, 64 << 20);
     uint64_t rows = pick(&chance, 20, 200, 10000);
     uint64_t memtable = pick(&chance, 32 << 10, 256 << 10, 1 << 20);
+    uint64_t per_s = pick(&chance, 512 << 10, 2 << 20, 16 << 20);
+    uint64_t chunk = pick(&chance, 1 << 10, 4 << 10, 16 << 10);
+    bool is_slow = h->sim->options.is_snapshot_slow;
     return (struct daemon_sizes){
         .window_bytes_keep = keep,
         .store_dirty_bytes_max = dirty,
@@ -238,8 +248,8 @@ static struct daemon_sizes sizes_small(const struct sim_host *h)
         .learners_max = SIM_NODES_MAX,
         .log_retain_factor = 1,
         .log_retain_bytes_max = 4 << 20,
-        .snapshot_bytes_per_s = 16 << 20,
-        .snapshot_chunk_bytes = 16 << 10,
+        .snapshot_bytes_per_s = is_slow ? per_s : 16 << 20,
+        .snapshot_chunk_bytes = is_slow ? (uint32_t)chunk : 16 << 10,
         .journal_segment_count_max = 8,
         .journal_segment_bytes = 256 << 10,
         .memtable_bytes_max = memtable,
@@ -252,6 +262,25 @@ static struct daemon_sizes sizes_small(const struct sim_host *h)
 static bool is_gone(void *owner)
 {
     return ((struct sim_host *)owner)->daemon == NULL;
+}
+
+/* Whether it might end like that, and whether a supervisor starts it again. */
+static void judge_end(struct sim_host *h)
+{
+    if (h->starts_again)
+        sim_host_start_later(h, RESTART_US);
+    h->starts_again = false;
+    if (h->exit_code == EXIT_CODE_OK || h->exit_code == h->excused_code)
+        return;
+    if (!sim_host_may_end_so(h))
+        sim_fail(h->sim, "%s ends with code %d, for no reason: %s", h->name, (int)h->exit_code,
+                 h->exit_text);
+    else if (h->exit_code == EXIT_CODE_REMOVED)
+        sim_host_retire(h);
+    else if (h->exit_code == EXIT_CODE_REPAIR)
+        sim_host_start_later(h, START_US_MIN);
+    else if (h->hurt != HURT_VOTE && h->hurt != HURT_BLANK) /* nobody has replaced it yet */
+        sim_host_start_later(h, RESTART_US);
 }
 
 /* The process has ended, in whatever way: its kernel and disk see to what it leaves. */
@@ -279,38 +308,37 @@ static void bury(struct sim_host *h)
     h->is_serving = false;
     h->is_stopping = false;
     sim_check_on_end(h);
-    if (h->starts_again)
-        sim_host_start_later(h, RESTART_US);
-    h->starts_again = false;
-    if (h->exit_code == EXIT_CODE_OK || h->exit_code == h->excused_code)
-        return;
-    if (h->is_hurt && sim_host_may_end_so(h))
-        return; /* nobody has replaced it yet */
-    if (sim_host_may_end_so(h))
-        sim_host_start_later(h, RESTART_US); /* as a supervisor would */
-    else
-        sim_fail(h->sim, "%s ends with code %d, for no reason: %s", h->name, (int)h->exit_code,
-                 h->exit_text);
+    judge_end(h);
 }
 
 bool sim_host_is_excused(const struct sim_host *h)
 {
-    return h->is_hurt && !h->proc;
+    return !h->is_used || (!h->proc && (h->hurt == HURT_VOTE || h->hurt == HURT_BLANK));
+}
+
+bool sim_host_must_serve(const struct sim_host *h)
+{
+    return !sim_host_is_excused(h) &&
+           (h->member_id == 0 || sim_check_is_member(h->sim, h->member_id));
 }
 
 bool sim_host_may_end_so(const struct sim_host *h)
 {
     switch (h->exit_code) {
     case EXIT_CODE_OK:
-    case EXIT_CODE_REPAIR:
         return true;
+    case EXIT_CODE_REPAIR:
+        return h->hurt == HURT_STORE;
     case EXIT_CODE_IO:
         return h->disk_faults.has_failed;
     case EXIT_CODE_NO_SPACE:
         return h->disk_faults.was_full;
     case EXIT_CODE_CORRUPT:
+        return h->hurt == HURT_VOTE;
     case EXIT_CODE_BLANK_DISK:
-        return h->is_hurt;
+        return h->hurt == HURT_BLANK;
+    case EXIT_CODE_REMOVED:
+        return sim_check_was_removed(h->sim, h->member_id);
     case EXIT_CODE_FAILURE:
     case EXIT_CODE_USAGE:
     case EXIT_CODE_ADDRESS:
@@ -318,7 +346,6 @@ bool sim_host_may_end_so(const struct sim_host *h)
     case EXIT_CODE_LOCKED_DATA:
     case EXIT_CODE_KERNEL:
     case EXIT_CODE_VERSION:
-    case EXIT_CODE_REMOVED:
         break;
     }
     return false;
@@ -344,7 +371,7 @@ void sim_host_on_death(struct sim_host *h)
 
 bool sim_host_start(struct sim_host *h)
 {
-    ASSERT(!h->proc && h->has_power);
+    ASSERT(!h->proc && h->has_power && h->is_used);
     event_cancel(&h->sim->events, &h->restart);
     h->lives++;
     h->exit_code = EXIT_CODE_OK;
@@ -354,6 +381,7 @@ bool sim_host_start(struct sim_host *h)
         .io = &h->proc->io,
         .flags = &h->flags,
         .store_path = h->store_path,
+        .join = h->join.cluster_id != 0 ? &h->join : NULL,
         .sizes = sizes_small(h),
         .on_fatal = on_fatal,
         .on_serving = on_serving,
@@ -376,6 +404,7 @@ bool sim_host_start(struct sim_host *h)
     h->proc->busy_until_us =
         h->sim->now_us + START_US_MIN + prng_below(&h->job_chance, START_US_MAX - START_US_MIN);
     sim_proc_wake(h->proc, h->proc->busy_until_us);
+    h->member_id = sim_host_node(h)->identity.member_id;
     sim_trace_line(h->sim, "%s starts", h->name);
     sim_check_on_start(h);
     return true;
@@ -384,7 +413,7 @@ bool sim_host_start(struct sim_host *h)
 static void host_on_restart(void *owner)
 {
     struct sim_host *h = owner;
-    if (!h->proc && h->has_power)
+    if (!h->proc && h->has_power && h->is_used)
         IGNORE(sim_host_start(h), "the trace says why not");
 }
 
@@ -458,6 +487,32 @@ void sim_host_wipe(struct sim_host *h)
     h->disk = fake_disk_new();
     store_remove(h);
     store_dir_make(h);
+}
+
+void sim_host_adopt(struct sim_host *h, uint64_t cluster_id, uint64_t member_id)
+{
+    ASSERT(!h->proc);
+    sim_host_wipe(h);
+    h->hurt = HURT_NOT;
+    h->was_repairing = false;
+    h->had_voice = false;
+    h->is_used = true;
+    h->member_id = member_id;
+    h->join = (struct daemon_join){
+        .cluster_id = cluster_id,
+        .member_id = member_id,
+        .peer_urls = h->peer_url_list,
+        .peer_url_count = 1,
+    };
+}
+
+void sim_host_retire(struct sim_host *h)
+{
+    sim_trace_line(h->sim, "%s is no member any more", h->name);
+    event_cancel(&h->sim->events, &h->restart);
+    h->is_used = false;
+    h->member_id = 0;
+    h->hurt = HURT_NOT;
 }
 
 void sim_host_kill_within(struct sim_host *h, uint64_t nth, bool with_power)

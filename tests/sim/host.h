@@ -9,7 +9,16 @@
 #include "server/daemon.h"
 #include "tests/sim/proc.h"
 
-enum { SIM_CLIENT_PORT = 2379, SIM_PEER_PORT = 2380 };
+enum { SIM_CLIENT_PORT = 2379, SIM_PEER_PORT = 2380, SIM_PEER_PORTS = 2, SIM_URL_BYTES = 32 };
+
+/* What is the matter with its durable data. */
+enum sim_hurt {
+    HURT_NOT,
+    HURT_JOURNAL, /* the next start finds it */
+    HURT_STORE,   /* whoever reads the row finds it */
+    HURT_VOTE,    /* nothing but another member in its place helps */
+    HURT_BLANK,
+};
 
 /* What the disk does wrong, for as long as a fault lasts. */
 struct sim_disk_faults {
@@ -45,8 +54,15 @@ struct sim_host {
     struct daemon *daemon; /* NULL: none, or closed */
     struct options flags;
     bool is_serving;
-    bool is_stopping;         /* SIGTERM was sent */
-    bool is_hurt;             /* its durable data was damaged or lost: it may stay down */
+    bool is_stopping; /* SIGTERM was sent */
+    enum sim_hurt hurt;
+    bool was_repairing;      /* since it was hurt */
+    bool is_used;            /* is, or is to be, a member; not spare, not removed */
+    uint64_t member_id;      /* 0: not known yet */
+    bool had_voice;          /* as this member */
+    struct daemon_join join; /* cluster_id 0: it is of the initial cluster */
+    char peer_urls[SIM_PEER_PORTS][SIM_URL_BYTES]; /* it listens on all of them */
+    const char *peer_url_list[SIM_PEER_PORTS];
     bool starts_again;        /* once it has ended */
     bool wants_power_cut;     /* the death that is under way takes the power, too */
     enum exit_code exit_code; /* of the last life that ended by itself */
@@ -74,8 +90,17 @@ void sim_host_pause(struct sim_host *h);
 void sim_host_resume(struct sim_host *h);
 void sim_host_wipe(struct sim_host *h); /* a blank disk; no process runs */
 
-/* Down for good, and with reason. */
+/* A spare host, or one whose member is no more: from its next start on it joins as this member. */
+void sim_host_adopt(struct sim_host *h, uint64_t cluster_id, uint64_t member_id);
+
+/* The world no longer counts on it. */
+void sim_host_retire(struct sim_host *h);
+
+/* Down for good, and with reason: it waits for another member in its place. */
 bool sim_host_is_excused(const struct sim_host *h);
+
+/* A member, and not one that is excused: in the end it serves. */
+bool sim_host_must_serve(const struct sim_host *h);
 
 /* Whether faults explain that its last process ended as it did. */
 bool sim_host_may_end_so(const struct sim_host *h);

@@ -18,9 +18,11 @@ static const struct {
     const char *profile;
     uint32_t node_count;
 } mix[] = {
-    { "usual", 3 }, { "crash", 3 }, { "usual", 5 },  { "net", 3 },  { "disk", 3 },
-    { "usual", 3 }, { "crash", 5 }, { "net", 5 },    { "wan", 3 },  { "damage", 3 },
-    { "disk", 5 },  { "usual", 7 }, { "damage", 5 }, { "calm", 3 },
+    { "usual", 3 },  { "crash", 3 },    { "members", 3 }, { "net", 3 },      { "disk", 3 },
+    { "repair", 3 }, { "snapshot", 3 }, { "usual", 5 },   { "crash", 5 },    { "members", 5 },
+    { "wan", 3 },    { "damage", 3 },   { "zones", 5 },   { "snapshot", 5 }, { "members", 3 },
+    { "net", 5 },    { "repair", 5 },   { "disk", 5 },    { "usual", 7 },    { "damage", 5 },
+    { "zones", 7 },  { "calm", 3 },
 };
 
 struct slot {

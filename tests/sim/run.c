@@ -33,7 +33,7 @@ struct run {
 static void start_all(struct run *r)
 {
     struct prng chance = sim_chance(r->sim, SIM_CHANCE_CLOCK, 0, 1);
-    for (uint32_t i = 0; i < r->options->node_count; i++)
+    for (uint32_t i = 0; i < r->options->node_count; i++) /* not the spare ones */
         sim_host_start_later(&r->sim->hosts[i], prng_below(&chance, 300000));
 }
 
@@ -46,16 +46,44 @@ static bool wait_until(struct run *r, bool (*is_so)(struct run *r), uint64_t for
     return !r->sim->has_failed && is_so(r);
 }
 
+/* It was removed, and has not been told. Nobody tells one that was never met: it knows nobody. */
+static bool has_left(const struct sim_host *h)
+{
+    const struct node *node = sim_host_node(h);
+    return h->is_used && h->member_id != 0 && sim_check_was_removed(h->sim, h->member_id) &&
+           !(node && node->membership.member_count == 0);
+}
+
+/* NULL: it has ended, as it should, or serves and knows who leads. */
+static const char *is_amiss(const struct sim_host *h)
+{
+    const struct node *node = sim_host_node(h);
+    if (has_left(h))
+        return "was removed and goes on";
+    if (!sim_host_must_serve(h))
+        return NULL;
+    if (!node || !node->is_serving)
+        return "does not serve";
+    return node->status.leader == 0 ? "knows no leader" : NULL;
+}
+
 static bool is_serving(struct run *r)
 {
-    for (uint32_t i = 0; i < r->options->node_count; i++) {
-        const struct node *node = sim_host_node(&r->sim->hosts[i]);
-        if (sim_host_is_excused(&r->sim->hosts[i]))
-            continue;
-        if (!node || !node->is_serving || node->status.leader == 0)
+    for (uint32_t i = 0; i < r->sim->options.node_count; i++) {
+        if (is_amiss(&r->sim->hosts[i]))
             return false;
     }
     return true;
+}
+
+static void say_amiss(struct run *r)
+{
+    for (uint32_t i = 0; i < r->sim->options.node_count; i++) {
+        const char *why = is_amiss(&r->sim->hosts[i]);
+        if (why)
+            sim_fail(r->sim, "liveness: %s %s, %d s after the last fault", r->sim->hosts[i].name,
+                     why, CONVERGE_US / 1000000);
+    }
 }
 
 static bool is_drained(struct run *r)
@@ -68,9 +96,21 @@ static bool is_equal(struct run *r)
     return sim_check_has_converged(r->sim);
 }
 
+/* But for damage that nobody would come across. */
+static bool is_whole(struct run *r)
+{
+    for (uint32_t i = 0; i < r->sim->options.node_count; i++) {
+        const struct sim_host *h = &r->sim->hosts[i];
+        if (sim_host_must_serve(h) &&
+            (h->hurt == HURT_JOURNAL || h->was_repairing || !sim_host_node(h)))
+            return false;
+    }
+    return is_equal(r);
+}
+
 static bool is_ended(struct run *r)
 {
-    for (uint32_t i = 0; i < r->options->node_count; i++) {
+    for (uint32_t i = 0; i < r->sim->options.node_count; i++) {
         if (r->sim->hosts[i].proc)
             return false;
     }
@@ -84,12 +124,12 @@ static void clients_open(struct run *r)
     const struct run_options *o = r->options;
     struct sim *sim = r->sim;
     struct io_addr endpoints[SIM_NODES_MAX];
-    for (uint32_t i = 0; i < o->node_count; i++)
+    for (uint32_t i = 0; i < sim->options.node_count; i++)
         endpoints[i] = sim->hosts[i].client_addr;
     struct workload_options options = workload_options_usual();
-    options.io = sim_host_io(&sim->hosts[o->node_count]);
+    options.io = sim_host_io(&sim->hosts[sim->options.node_count]);
     options.endpoints = endpoints;
-    options.endpoint_count = o->node_count;
+    options.endpoint_count = sim->options.node_count;
     options.seed = o->seed;
     options.process_count = o->client_count;
     options.think_max_ms = o->think_ms;
@@ -150,8 +190,7 @@ static void phase_liveness(struct run *r)
 {
     struct sim *sim = r->sim;
     if (!wait_until(r, is_serving, CONVERGE_US)) {
-        sim_fail(sim, "liveness: no leader whom all follow, %d s after the last fault",
-                 CONVERGE_US / 1000000);
+        say_amiss(r);
         return;
     }
     uint64_t applied = sim_check_applied(sim);
@@ -169,13 +208,16 @@ static void phase_liveness(struct run *r)
         sim_fail(sim, "liveness: clients' requests do not end");
     if (!wait_until(r, is_equal, CONVERGE_US))
         sim_fail(sim, "liveness: the members do not converge");
+    sim_check_find_damage(sim);
+    if (!wait_until(r, is_whole, CONVERGE_US))
+        sim_fail(sim, "liveness: a damaged store is not repaired");
     if (!sim->has_failed)
         sim_check_stores(sim);
 }
 
 static void phase_end(struct run *r)
 {
-    for (uint32_t i = 0; i < r->options->node_count; i++)
+    for (uint32_t i = 0; i < r->sim->options.node_count; i++)
         sim_host_terminate(&r->sim->hosts[i]);
     if (!wait_until(r, is_ended, END_US))
         sim_fail(r->sim, "SIGTERM does not end all members");
@@ -222,10 +264,16 @@ void run_scratch_enter(void)
 static void open_world(struct run *r)
 {
     const struct run_options *o = r->options;
+    uint32_t spare = o->profile->spare_count;
+    if (o->node_count + spare > SIM_NODES_MAX)
+        spare = SIM_NODES_MAX - o->node_count;
     run_scratch_enter();
     r->sim = sim_new(&(struct sim_options){
         .seed = o->seed,
-        .node_count = o->node_count,
+        .node_count = o->node_count + spare,
+        .spare_count = spare,
+        .log_entries = o->profile->log_entries,
+        .is_snapshot_slow = o->profile->is_snapshot_slow,
         .client_host_count = 1,
         .is_wide = o->profile->is_wide,
         .clock_drift_ppm = o->profile->drift_ppm,

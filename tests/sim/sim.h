@@ -16,7 +16,7 @@
 #include "tests/sim/trace.h"
 
 enum {
-    SIM_NODES_MAX = 9,
+    SIM_NODES_MAX = 9,  /* spare ones counted */
     SIM_HOSTS_MAX = 64, /* nodes, then clients' hosts */
     SIM_PATH_BYTES = 256,
     SIM_START_US = 1000000,
@@ -38,7 +38,8 @@ enum sim_chance {
 
 struct sim_options {
     uint64_t seed;
-    uint32_t node_count;
+    uint32_t node_count;  /* hosts of members, spare ones too */
+    uint32_t spare_count; /* of them: blank, for members that are added later */
     uint32_t client_host_count;
     bool is_wide; /* WAN rather than LAN */
     bool is_traced;
@@ -46,6 +47,8 @@ struct sim_options {
     const char *scratch;      /* a directory that exists: LMDB's files */
     uint64_t heartbeat_ms;    /* 0: 100 */
     uint64_t election_ms;     /* 0: 1000 */
+    uint32_t log_entries;     /* kept for members that are away; 0: 500 */
+    bool is_snapshot_slow;    /* small chunks, and not many a second */
     uint32_t clock_drift_ppm; /* at most, either way */
 };
 
