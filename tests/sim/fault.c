@@ -227,165 +227,113 @@ static uint32_t nodes_in_use(const struct planned *p)
     return nodes;
 }
 
-static void begin_node(struct planned *p, struct sim_host *h)
+static void begin_kill(struct planned *p, struct sim_host *h)
 {
-    const struct sim_fault *f = p->fault;
-    switch (f->kind) {
-    case FAULT_KILL:
-    case FAULT_KILL_ALL:
-    case FAULT_KILL_LEADER:
-        sim_host_kill(h);
-        break;
-    case FAULT_KILL_WITHIN:
-    case FAULT_POWER_WITHIN:
-        sim_host_kill_within(h, f->size, f->kind == FAULT_POWER_WITHIN);
-        break;
-    case FAULT_TERMINATE:
-        sim_host_terminate(h);
-        break;
-    case FAULT_POWER:
-    case FAULT_POWER_ALL:
-        sim_host_cut_power(h);
-        break;
-    case FAULT_POWER_LATE:
-        sim_host_kill(h);
-        if (h->has_power)
-            sim_host_start_later(h, prng_below(&p->chance, 200000));
-        break;
-    case FAULT_PAUSE:
-    case FAULT_PAUSE_LEADER:
-        sim_host_pause(h);
-        break;
-    case FAULT_DISK_STALL:
-        h->disk_faults.stalled_until_us = h->sim->now_us + f->for_us;
-        break;
-    case FAULT_DISK_SLOW:
-        h->disk_faults.slow_us = (uint32_t)f->size * 1000;
-        break;
-    case FAULT_DISK_ERRORS:
-        h->disk_faults.write_errors_ppm = (uint32_t)f->size;
-        break;
-    case FAULT_DISK_FULL:
-        h->disk_faults.is_full = true;
-        break;
-    case FAULT_CLOCK_JUMP:
-        h->clock_offset_ms += prng_below(&p->chance, 2) ? (int64_t)f->size : -(int64_t)f->size;
-        break;
-    case FAULT_ROT:
-    case FAULT_LOST_WRITE:
-    case FAULT_ROW:
-    case FAULT_LOSE_VOTE:
-    case FAULT_WIPE:
-        fault_damage(p, h);
-        break;
-    case FAULT_ZONE_POWER:
-        sim_host_cut_power(h);
-        break;
-    case FAULT_ZONE_CUT:
-    case FAULT_MID_SNAPSHOT:
-    case FAULT_MEMBER_ADD:
-    case FAULT_MEMBER_PROMOTE:
-    case FAULT_MEMBER_DEMOTE:
-    case FAULT_MEMBER_REMOVE:
-    case FAULT_MEMBER_JOINT:
-    case FAULT_MEMBER_REPLACE:
-    case FAULT_MEMBER_URLS:
-    case FAULT_TRANSFER:
-    case FAULT_ISOLATE:
-    case FAULT_ISOLATE_LEADER:
-    case FAULT_HALVES:
-    case FAULT_ONE_WAY:
-    case FAULT_RING:
-    case FAULT_BRIDGE:
-    case FAULT_CLIENTS_CUT:
-    case FAULT_SLOW_LINKS:
-    case FAULT_OLD_ECHOES:
-    case FAULT_LOSS:
-    case FAULT_CLOG:
-    case FAULT_RESET:
-    case FAULT_KINDS:
-        break; /* of links */
-    }
+    sim_host_kill(h);
+    if (p->fault->kind == FAULT_POWER_LATE && h->has_power)
+        sim_host_start_later(h, prng_below(&p->chance, 200000));
 }
 
-static void begin_links(struct planned *p)
+static void begin_death_within(struct planned *p, struct sim_host *h)
+{
+    sim_host_kill_within(h, p->fault->size, p->fault->kind == FAULT_POWER_WITHIN);
+}
+
+static void begin_terminate(struct planned *p, struct sim_host *h)
+{
+    IGNORE(!p, "it is of the host alone");
+    sim_host_terminate(h);
+}
+
+static void begin_power(struct planned *p, struct sim_host *h)
+{
+    IGNORE(!p, "it is of the host alone");
+    sim_host_cut_power(h);
+}
+
+static void begin_pause(struct planned *p, struct sim_host *h)
+{
+    IGNORE(!p, "it is of the host alone");
+    sim_host_pause(h);
+}
+
+static void begin_disk(struct planned *p, struct sim_host *h)
 {
     const struct sim_fault *f = p->fault;
-    switch (f->kind) {
-    case FAULT_ISOLATE:
-    case FAULT_ISOLATE_LEADER:
-    case FAULT_ZONE_CUT:
-        begin_isolate(p);
-        break;
-    case FAULT_MID_SNAPSHOT:
-        fault_snapshot_begin(p);
-        break;
-    case FAULT_MEMBER_ADD:
-    case FAULT_MEMBER_PROMOTE:
-    case FAULT_MEMBER_DEMOTE:
-    case FAULT_MEMBER_REMOVE:
-    case FAULT_MEMBER_JOINT:
-    case FAULT_MEMBER_REPLACE:
-    case FAULT_MEMBER_URLS:
-    case FAULT_TRANSFER:
-        fault_change_begin(p);
-        break;
-    case FAULT_HALVES:
-        begin_halves(p);
-        break;
-    case FAULT_ONE_WAY:
-        begin_one_way(p);
-        break;
-    case FAULT_RING:
-        begin_ring(p);
-        break;
-    case FAULT_BRIDGE:
-        begin_bridge(p);
-        break;
-    case FAULT_CLIENTS_CUT:
-        begin_clients_cut(p);
-        break;
-    case FAULT_SLOW_LINKS:
-        links_change(p, (uint32_t)f->size * 1000, 0, 0);
-        break;
-    case FAULT_OLD_ECHOES:
-        begin_old_echoes(p);
-        break;
-    case FAULT_LOSS:
-        links_change(p, 0, (uint32_t)f->size, 0);
-        break;
-    case FAULT_CLOG:
-        links_change(p, 0, 0, f->for_us);
-        break;
-    case FAULT_RESET:
-        begin_reset(p);
-        break;
-    case FAULT_KILL:
-    case FAULT_KILL_WITHIN:
-    case FAULT_KILL_ALL:
-    case FAULT_KILL_LEADER:
-    case FAULT_TERMINATE:
-    case FAULT_POWER:
-    case FAULT_POWER_WITHIN:
-    case FAULT_POWER_LATE:
-    case FAULT_POWER_ALL:
-    case FAULT_PAUSE:
-    case FAULT_PAUSE_LEADER:
-    case FAULT_DISK_STALL:
-    case FAULT_DISK_SLOW:
-    case FAULT_DISK_ERRORS:
-    case FAULT_DISK_FULL:
-    case FAULT_CLOCK_JUMP:
-    case FAULT_ROT:
-    case FAULT_LOST_WRITE:
-    case FAULT_ROW:
-    case FAULT_LOSE_VOTE:
-    case FAULT_WIPE:
-    case FAULT_ZONE_POWER:
-    case FAULT_KINDS:
-        break; /* of nodes */
-    }
+    if (f->kind == FAULT_DISK_STALL)
+        h->disk_faults.stalled_until_us = h->sim->now_us + f->for_us;
+    if (f->kind == FAULT_DISK_SLOW)
+        h->disk_faults.slow_us = (uint32_t)f->size * 1000;
+    if (f->kind == FAULT_DISK_ERRORS)
+        h->disk_faults.write_errors_ppm = (uint32_t)f->size;
+    if (f->kind == FAULT_DISK_FULL)
+        h->disk_faults.is_full = true;
 }
+
+static void begin_clock_jump(struct planned *p, struct sim_host *h)
+{
+    int64_t ms = (int64_t)p->fault->size;
+    h->clock_offset_ms += prng_below(&p->chance, 2) ? ms : -ms;
+}
+
+static void begin_link_change(struct planned *p)
+{
+    const struct sim_fault *f = p->fault;
+    links_change(p, f->kind == FAULT_SLOW_LINKS ? (uint32_t)f->size * 1000 : 0,
+                 f->kind == FAULT_LOSS ? (uint32_t)f->size : 0,
+                 f->kind == FAULT_CLOG ? f->for_us : 0);
+}
+
+/* For each node that it strikes, or once for all. */
+static const struct {
+    void (*node)(struct planned *p, struct sim_host *h);
+    void (*all)(struct planned *p);
+} begins[FAULT_KINDS] = {
+    [FAULT_KILL] = { .node = begin_kill },
+    [FAULT_KILL_WITHIN] = { .node = begin_death_within },
+    [FAULT_KILL_ALL] = { .node = begin_kill },
+    [FAULT_TERMINATE] = { .node = begin_terminate },
+    [FAULT_POWER] = { .node = begin_power },
+    [FAULT_POWER_WITHIN] = { .node = begin_death_within },
+    [FAULT_POWER_LATE] = { .node = begin_kill },
+    [FAULT_POWER_ALL] = { .node = begin_power },
+    [FAULT_PAUSE] = { .node = begin_pause },
+    [FAULT_PAUSE_LEADER] = { .node = begin_pause },
+    [FAULT_KILL_LEADER] = { .node = begin_kill },
+    [FAULT_ISOLATE] = { .all = begin_isolate },
+    [FAULT_ISOLATE_LEADER] = { .all = begin_isolate },
+    [FAULT_HALVES] = { .all = begin_halves },
+    [FAULT_ONE_WAY] = { .all = begin_one_way },
+    [FAULT_RING] = { .all = begin_ring },
+    [FAULT_BRIDGE] = { .all = begin_bridge },
+    [FAULT_CLIENTS_CUT] = { .all = begin_clients_cut },
+    [FAULT_SLOW_LINKS] = { .all = begin_link_change },
+    [FAULT_OLD_ECHOES] = { .all = begin_old_echoes },
+    [FAULT_LOSS] = { .all = begin_link_change },
+    [FAULT_CLOG] = { .all = begin_link_change },
+    [FAULT_RESET] = { .all = begin_reset },
+    [FAULT_DISK_STALL] = { .node = begin_disk },
+    [FAULT_DISK_SLOW] = { .node = begin_disk },
+    [FAULT_DISK_ERRORS] = { .node = begin_disk },
+    [FAULT_DISK_FULL] = { .node = begin_disk },
+    [FAULT_CLOCK_JUMP] = { .node = begin_clock_jump },
+    [FAULT_ROT] = { .node = fault_damage },
+    [FAULT_LOST_WRITE] = { .node = fault_damage },
+    [FAULT_ROW] = { .node = fault_damage },
+    [FAULT_LOSE_VOTE] = { .node = fault_damage },
+    [FAULT_WIPE] = { .node = fault_damage },
+    [FAULT_ZONE_POWER] = { .node = begin_power },
+    [FAULT_ZONE_CUT] = { .all = begin_isolate },
+    [FAULT_MID_SNAPSHOT] = { .all = fault_snapshot_begin },
+    [FAULT_MEMBER_ADD] = { .all = fault_change_begin },
+    [FAULT_MEMBER_PROMOTE] = { .all = fault_change_begin },
+    [FAULT_MEMBER_DEMOTE] = { .all = fault_change_begin },
+    [FAULT_MEMBER_REMOVE] = { .all = fault_change_begin },
+    [FAULT_MEMBER_JOINT] = { .all = fault_change_begin },
+    [FAULT_MEMBER_REPLACE] = { .all = fault_change_begin },
+    [FAULT_MEMBER_URLS] = { .all = fault_change_begin },
+    [FAULT_TRANSFER] = { .all = fault_change_begin },
+};
 
 static void on_step(void *owner)
 {
@@ -411,10 +359,11 @@ static void on_begin(void *owner)
     p->nodes = nodes_in_use(p);
     sim_trace_line(sim, "fault %td: %s of %x", p - p->nemesis->planned, sim_fault_name(f->kind),
                    p->nodes);
-    begin_links(p);
+    if (begins[f->kind].all)
+        begins[f->kind].all(p);
     for (uint32_t i = 0; i < fault_node_count(p); i++) {
-        if (fault_strikes(p, i))
-            begin_node(p, fault_host(p, i));
+        if (begins[f->kind].node && fault_strikes(p, i))
+            begins[f->kind].node(p, fault_host(p, i));
     }
     event_set(&sim->events, &p->end, sim->now_us + f->for_us);
 }
