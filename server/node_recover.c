@@ -53,6 +53,9 @@ static struct journal_options journal_options_of(const struct node *node)
         .segment_count_max = node->options.journal_segment_count_max,
         .cluster_id = node->identity.cluster_id,
         .incarnation = slice_of(node->identity.incarnation, INCARNATION_BYTES),
+        /* Who has formed may have voted: 1. it votes in term 5, and the whole journal is lost; 2.
+         * it would begin with term 0, and vote in term 5 again (I2). */
+        .must_exist = node->identity.formed,
         .direct = true, /* half the CPU of buffered writes, and steadier (ARCHITECTURE.md) */
     };
 }
