@@ -83,9 +83,19 @@ static bool disks_equal(const struct formation_record *a, const struct formation
     return true;
 }
 
+/* Of equal disks. */
+static bool roles_equal(const struct formation_record *a, const struct formation_record *b)
+{
+    for (uint32_t i = 0; i < a->count; i++) {
+        if (a->disks[i].is_learner != b->disks[i].is_learner)
+            return false;
+    }
+    return true;
+}
+
 static bool record_equal(const struct formation_record *a, const struct formation_record *b)
 {
-    return a->formed == b->formed && a->index == b->index && disks_equal(a, b);
+    return a->formed == b->formed && a->index == b->index && disks_equal(a, b) && roles_equal(a, b);
 }
 
 static bool members_equal(const struct formation_record *a, const struct formation_record *b)
@@ -132,6 +142,7 @@ static struct slice record_encode(struct formation_record *r, uint8_t bytes[FORM
     for (uint32_t i = 0; i < r->count; i++) {
         holdfastpb__member_record__init(&disks[i]);
         disks[i].id = r->disks[i].member;
+        disks[i].roles = r->disks[i].is_learner ? RAFT_LEARNER : 0;
         disks[i].incarnation =
             (ProtobufCBinaryData){ MEMBERSHIP_INCARNATION_BYTES, r->disks[i].incarnation };
         pointers[i] = &disks[i];
@@ -155,6 +166,7 @@ static bool record_of_pb(const Holdfastpb__Formation *pb, struct formation_recor
             return false;
         disk->member = member->id;
         disk->met = true;
+        disk->is_learner = member->roles == RAFT_LEARNER;
         memcpy(disk->incarnation, member->incarnation.data, MEMBERSHIP_INCARNATION_BYTES);
         before = member->id;
     }
@@ -298,10 +310,15 @@ bool formation_is_formed(const struct formation *f)
     return f->durable.formed;
 }
 
-uint32_t formation_saved_count(struct slice saved)
+uint32_t formation_saved_count(struct slice saved, uint64_t own_id)
 {
     struct formation_record record;
-    return record_decode(saved, &record) && record.formed ? record.count : 0;
+    if (!record_decode(saved, &record) || !record.formed)
+        return 0;
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < record.count; i++)
+        count += record.disks[i].member == own_id || !record.disks[i].is_learner;
+    return count;
 }
 
 struct slice formation_hello_hash(const struct formation *f)
@@ -426,15 +443,18 @@ void formation_on_members(struct formation *f, const struct membership *members,
     struct formation_record record = { .formed = true, .index = index };
     for (uint32_t i = 0; i < members->member_count; i++) {
         const struct membership_member *member = &members->members[i];
-        if (member->id == f->own_id) {
-            record.disks[record.count++] = f->wanted.disks[record_find(&f->wanted, f->own_id)];
-        } else if (member->has_incarnation) {
-            struct formation_disk *disk = &record.disks[record.count++];
-            *disk = (struct formation_disk){ .member = member->id, .met = true };
-            memcpy(disk->incarnation, member->incarnation, MEMBERSHIP_INCARNATION_BYTES);
-        }
+        bool is_own = member->id == f->own_id;
+        if (!is_own && !member->has_incarnation)
+            continue;
+        struct formation_disk *disk = &record.disks[record.count++];
+        *disk = (struct formation_disk){ .member = member->id, .met = true };
+        disk->is_learner = !(member->roles & (RAFT_VOTER | RAFT_VOTER_OUTGOING));
+        const uint8_t *incarnation = member->incarnation;
+        if (is_own)
+            incarnation = f->wanted.disks[record_find(&f->wanted, f->own_id)].incarnation;
+        memcpy(disk->incarnation, incarnation, MEMBERSHIP_INCARNATION_BYTES);
     }
-    if (disks_equal(&record, &f->wanted))
+    if (disks_equal(&record, &f->wanted) && roles_equal(&record, &f->wanted))
         return;
     f->wanted = record;
     memset(f->names, 0, sizeof f->names);

@@ -45,7 +45,8 @@ const char *formation_strerror(enum formation_err err);
 
 struct formation_disk {
     uint64_t member;
-    bool met; /* false: its incarnation is not known yet */
+    bool met;        /* false: its incarnation is not known yet */
+    bool is_learner; /* by the log, once formed: it could give nothing back on its own */
     uint8_t incarnation[MEMBERSHIP_INCARNATION_BYTES];
 };
 
@@ -106,9 +107,9 @@ enum formation_err formation_open(struct formation *f, const struct formation_op
 /* Formed, durably. */
 bool formation_is_formed(const struct formation *f);
 
-/* For a start that has nothing but the identity: how many members the record names, if this disk
- * has formed; 0: it has not, or the record is damaged. */
-uint32_t formation_saved_count(struct slice saved);
+/* For a start that has nothing but the identity: how many there are of this member and the voters
+ * beside it, if this disk has formed; 0: it has not, or the record is damaged. */
+uint32_t formation_saved_count(struct slice saved, uint64_t own_id);
 
 /* What the log up to `index` says of members and their disks; a no-op before this one has formed,
  * or with an older index than before. */

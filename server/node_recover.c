@@ -53,18 +53,21 @@ static struct journal_options journal_options_of(const struct node *node)
         .segment_count_max = node->options.journal_segment_count_max,
         .cluster_id = node->identity.cluster_id,
         .incarnation = slice_of(node->identity.incarnation, INCARNATION_BYTES),
+        /* Who has formed may have voted: 1. it votes in term 5, and the whole journal is lost; 2.
+         * it would begin with term 0, and vote in term 5 again (I2). */
+        .must_exist = node->identity.formed,
         .direct = true, /* half the CPU of buffered writes, and steadier (ARCHITECTURE.md) */
     };
 }
 
 /* ---- damage ---- */
 
-/* Then nobody could give anything back. The record of who the members are follows the log
- * (formation_on_members), and is not in the store. */
+/* The only voter: then nobody could give anything back; learners alone elect nobody. The record of
+ * who the members are follows the log (formation_on_members), and is not in the store. */
 static bool is_alone(const struct node *node)
 {
     struct slice saved = slice_of(node->identity.formation, node->identity.formation_bytes);
-    uint32_t count = formation_saved_count(saved);
+    uint32_t count = formation_saved_count(saved, node->identity.member_id);
     if (count == 0 && !node->options.joins)
         count = node->options.initial->member_count;
     return count == 1;
@@ -84,7 +87,7 @@ static enum exit_code store_give_up(struct node *node, enum repair_cause cause, 
 {
     if (is_alone(node))
         return node_detail_set(detail, EXIT_CODE_CORRUPT, "the store in", node->options.data_dir,
-                               "is damaged, and there is no other member to repair it from; "
+                               "is damaged, and there is no other voter to repair it from; "
                                "restore a backup, or remove the file \"repair\" to try it as it "
                                "is");
     struct repair_mark mark = { REPAIR_STORE_LOST, cause };

@@ -11,6 +11,12 @@ enum {
 
 static void send_pump(struct node_send *s);
 
+static void timer_set(struct node_send *s, uint64_t at_ms)
+{
+    if (!io_timer_set(s->node->io, &s->timer, at_ms))
+        node_fail(s->node, EXIT_CODE_FAILURE, "a timer cannot be set", "out of memory");
+}
+
 /* ---- the end ---- */
 
 static void send_free(struct node_send *s)
@@ -23,6 +29,48 @@ static void send_free(struct node_send *s)
 }
 
 static void start_queued(struct node *node);
+
+/* 1. a snapshot takes longer than the log is retained for, since writes go on; 2. it is installed,
+ * and the next flush trims the log behind it; 3. the member needs another snapshot, and so on. So
+ * the log stays for twice as long as the sending took: who takes entries half as fast again as they
+ * are written has caught up by then. */
+static void trail_begin(struct node_send *s)
+{
+    uint64_t now_ms = io_now_ms(s->node->io);
+    uint64_t took_ms = now_ms - s->began_ms;
+    snapshot_source_close(s->source);
+    s->source = NULL;
+    s->state = NODE_SEND_TRAILS;
+    s->trail_ms = now_ms + (2 * took_ms > GIVE_UP_MS ? 2 * took_ms : GIVE_UP_MS);
+    s->progress_ms = now_ms;
+    timer_set(s, now_ms + RETRY_MS);
+}
+
+/* What the member needs next. False: the log is kept for it as for all, or of no use to it. */
+static bool trail_next(const struct node_send *s, uint64_t *ret_index)
+{
+    const struct node *node = s->node;
+    struct raft_member_progress progress;
+    if (!raft_member_progress(node->raft, s->member, &progress) || progress.needs_snapshot)
+        return false;
+    uint64_t has = progress.match > s->pos.index ? progress.match : s->pos.index;
+    *ret_index = has + 1;
+    return has + node->options.log_keep_entries < machine_state(node->machine)->applied.index;
+}
+
+static void trail_on_timer(struct node_send *s)
+{
+    uint64_t now_ms = io_now_ms(s->node->io);
+    uint64_t next = s->trail_index;
+    bool is_needed = trail_next(s, &next);
+    if (next > s->trail_index)
+        s->progress_ms = now_ms;
+    s->trail_index = next;
+    if (is_needed && now_ms < s->trail_ms && now_ms - s->progress_ms < GIVE_UP_MS)
+        timer_set(s, now_ms + RETRY_MS);
+    else
+        send_free(s);
+}
 
 /* why: NULL when it was installed. */
 static void send_end(struct node_send *s, const char *why)
@@ -45,6 +93,8 @@ static void send_end(struct node_send *s, const char *why)
     io_timer_cancel(node->io, &s->timer);
     if (s->is_reading)
         s->state = NODE_SEND_ENDS;
+    else if (!why && was_current)
+        trail_begin(s);
     else
         send_free(s);
     if (was_current)
@@ -115,12 +165,6 @@ static bool may_read(const struct node_send *s)
            peer_net_is_up(s->node->peers, s->member);
 }
 
-static void timer_set(struct node_send *s, uint64_t at_ms)
-{
-    if (!io_timer_set(s->node->io, &s->timer, at_ms))
-        node_fail(s->node, EXIT_CODE_FAILURE, "a timer cannot be set", "out of memory");
-}
-
 static void send_pump(struct node_send *s)
 {
     uint64_t now_ms = io_now_ms(s->node->io);
@@ -166,7 +210,7 @@ static struct node_send *send_find(struct node *node, uint64_t member)
 {
     for (size_t i = 0; i < RAFT_MEMBERS_MAX; i++) {
         struct node_send *s = &node->sends[i];
-        if (s->state != NODE_SEND_NONE && s->state != NODE_SEND_ENDS && s->member == member)
+        if ((s->state == NODE_SEND_QUEUED || s->state == NODE_SEND_RUNS) && s->member == member)
             return s;
     }
     return NULL;
@@ -258,6 +302,7 @@ static void send_start(struct node_send *s)
     }
     s->state = NODE_SEND_RUNS;
     s->id = options.id;
+    s->began_ms = now_ms;
     s->progress_ms = now_ms;
     if (err != SNAPSHOT_OK) {
         send_end(s, snapshot_strerror(err));
@@ -292,6 +337,8 @@ static void on_any_timer(void *owner)
         send_start(s);
     else if (s->state == NODE_SEND_RUNS)
         on_timer(s);
+    else if (s->state == NODE_SEND_TRAILS)
+        trail_on_timer(s);
 }
 
 /* The flush that was in the way is done, and the next has not begun. */
@@ -310,15 +357,27 @@ void node_send_open(struct node *node)
         node->sends[i].node = node;
 }
 
+/* NULL: none is free. What trails was not enough, and ends. */
+static struct node_send *send_new(struct node *node, uint64_t member)
+{
+    struct node_send *found = NULL;
+    for (size_t i = 0; i < RAFT_MEMBERS_MAX; i++) {
+        struct node_send *s = &node->sends[i];
+        if (s->state == NODE_SEND_TRAILS && s->member == member)
+            send_free(s);
+        if (s->state == NODE_SEND_NONE)
+            found = s;
+    }
+    return found;
+}
+
 void node_send_wanted(struct node *node, uint64_t member)
 {
-    struct node_send *s = send_find(node, member);
-    for (size_t i = 0; i < RAFT_MEMBERS_MAX && !s; i++) {
-        if (node->sends[i].state == NODE_SEND_NONE)
-            s = &node->sends[i];
-    }
-    if (!s || s->state != NODE_SEND_NONE)
-        return; /* one is under way, and reports */
+    if (send_find(node, member))
+        return; /* it is under way, and reports */
+    struct node_send *s = send_new(node, member);
+    if (!s)
+        return;
     s->state = NODE_SEND_QUEUED;
     s->member = member;
     s->term = node->status.term;
@@ -357,8 +416,11 @@ uint64_t node_send_keep_index(const struct node *node)
     uint64_t keep = UINT64_MAX;
     for (size_t i = 0; i < RAFT_MEMBERS_MAX; i++) {
         const struct node_send *s = &node->sends[i];
-        if (s->state == NODE_SEND_RUNS && s->pos.index + 1 < keep)
-            keep = s->pos.index + 1;
+        uint64_t next = s->pos.index + 1;
+        bool holds =
+            s->state == NODE_SEND_RUNS || (s->state == NODE_SEND_TRAILS && trail_next(s, &next));
+        if (holds && next < keep)
+            keep = next;
     }
     return keep;
 }

@@ -2,7 +2,8 @@
  *
  * Sending (node_send.c): a session for each member that Raft asks for, NODE_SENDS_MAX at a time;
  * chunks go out while fewer than NODE_SNAPSHOT_WINDOW are not acknowledged, and not faster than
- * options.snapshot_bytes_per_s.
+ * options.snapshot_bytes_per_s. Afterwards the log behind it stays for a while, until the member
+ * has caught up with what was written meanwhile.
  * Receiving (node_receive.c): one at a time, into a new environment beside the store.
  * Installing (node_install.c): the new environment becomes the store.
  */
@@ -23,7 +24,8 @@ enum node_send_state {
     NODE_SEND_NONE,
     NODE_SEND_QUEUED, /* until another one ends */
     NODE_SEND_RUNS,
-    NODE_SEND_ENDS, /* when its read is done */
+    NODE_SEND_TRAILS, /* it was installed: the log after it stays until the member has caught up */
+    NODE_SEND_ENDS,   /* when its read is done */
 };
 
 struct node_send {
@@ -38,8 +40,11 @@ struct node_send {
     bool is_reading;
     bool has_last; /* last_seq is known */
     uint64_t last_seq;
-    uint64_t next_seq;    /* to be read and sent */
-    uint64_t acked_seq;   /* all before it are there */
+    uint64_t next_seq;  /* to be read and sent */
+    uint64_t acked_seq; /* all before it are there */
+    uint64_t began_ms;
+    uint64_t trail_ms;    /* until then the log stays at most */
+    uint64_t trail_index; /* what the member needed next when that was last looked at */
     uint64_t resumed_ms;  /* when it last began again */
     uint64_t progress_ms; /* when the receiver last got further */
     uint64_t pace_ms;     /* the rate allows no chunk before */

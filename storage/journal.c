@@ -264,6 +264,7 @@ static struct journal *journal_new(const struct journal_options *options)
     j->dir_fd = -1;
     j->direct = options->direct;
     j->salvage = options->salvage;
+    j->must_exist = options->must_exist;
     j->owner = journal_owner_of(options->cluster_id, options->incarnation.data);
     j->segment_bytes = options->segment_bytes;
     j->segment_count_max = options->segment_count_max;

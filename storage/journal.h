@@ -54,6 +54,7 @@ struct journal_options {
     struct slice incarnation; /* 16 bytes, of the data directory */
     bool direct;              /* O_DIRECT rather than the page cache */
     bool salvage;             /* damage is answered by letting go of what is behind it */
+    bool must_exist;          /* that there is none is damage: its votes are gone */
 };
 
 enum { JOURNAL_ALIGN_BYTES = 4096 };

@@ -84,6 +84,7 @@ struct journal {
     int dir_fd;
     bool direct;
     bool salvage;
+    bool must_exist;
     bool failed;  /* final (I6) */
     bool no_room; /* the disk was full for the last new segment */
     bool closing;

@@ -262,6 +262,15 @@ static enum journal_err repair(struct journal *j, const struct journal_slots_fou
     return err;
 }
 
+/* The file of the slots is durable from the first open on, whatever was written since. */
+static enum journal_err existence_judge(const struct journal *j, struct journal_scan *scan)
+{
+    if (!j->must_exist || j->slots.fd >= 0 || scan->chain_count > 0)
+        return JOURNAL_OK;
+    journal_scan_say(scan, "there is no journal any more; %s", journal_advice);
+    return JOURNAL_E_CORRUPT;
+}
+
 /* Reads everything, changes nothing. */
 static enum journal_err judge(struct journal *j, struct journal_scan *scan, struct raft_pos flushed,
                               struct journal_slots_found *ret_slots,
@@ -280,7 +289,9 @@ static enum journal_err judge(struct journal *j, struct journal_scan *scan, stru
     for (size_t i = 0; i < 2; i++)
         if (marks.verdicts[i] == JOURNAL_VERDICT_OK && marks.pages[i].a > scan->known_durable)
             scan->known_durable = marks.pages[i].a;
-    err = chain_judge(scan);
+    err = existence_judge(j, scan);
+    if (err == JOURNAL_OK)
+        err = chain_judge(scan);
     if (err == JOURNAL_OK)
         err = hard_recover(j, scan, ret_slots);
     if (err == JOURNAL_OK)

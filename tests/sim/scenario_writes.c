@@ -269,6 +269,56 @@ static void play_14890(struct scene *s)
     }
 }
 
+/* ---- a snapshot that takes longer than the log is retained for ---- */
+
+enum { BESIDE_MS = 10, BESIDE_PUTS = 8 };
+
+/* Writes at this rate, whatever becomes of them. */
+static void write_beside(struct scene *s, uint32_t node, uint64_t for_ms)
+{
+    for (uint64_t at = 0; at < for_ms && !scene_has_failed(s); at += BESIDE_MS) {
+        for (int i = 0; i < BESIDE_PUTS; i++) {
+            char key[16];
+            snprintf(key, sizeof key, "k%u", (unsigned)prng_below(&s->chance, 5000));
+            scene_begin_put(s, node, key, "a value of some length, as most are");
+        }
+        scene_run(s, BESIDE_MS);
+    }
+}
+
+/* While a member gets a snapshot, more is written than the log is retained for, and catching up
+ * with that takes a while: here the link is lost meanwhile. It gets all of it as entries, and not
+ * one snapshot after the other for as long as writes go on. */
+static void play_snapshot_beside_writes(struct scene *s)
+{
+    scene_start(s);
+    uint32_t leader = scene_leader(s);
+    uint32_t lost = scene_other(s, leader, leader);
+    if (scene_has_failed(s))
+        return;
+    struct node *node = sim_host_node(scene_host(s, leader));
+    node->options.memtable_bytes_max = 32 << 10;
+    node->options.snapshot_bytes_per_s = 150 << 10;
+    scene_isolate(s, lost);
+    write_beside(s, leader, 5000);
+    scene_join(s);
+    for (int i = 0; i < 1000 && !scene_has_failed(s) && node->counters.snapshots_sent == 0; i++)
+        write_beside(s, leader, BESIDE_MS);
+    scene_isolate(s, lost);
+    write_beside(s, leader, 3000);
+    scene_join(s);
+    write_beside(s, leader, 5000);
+    if (scene_has_failed(s) || !scene_expect(s, scene_leader(s) == leader, "there was an election"))
+        return;
+    uint64_t ahead = node_status(node).applied_index;
+    uint64_t behind = node_status(sim_host_node(scene_host(s, lost))).applied_index;
+    scene_expect(s, node->counters.snapshots_sent == 1, "%lu snapshots were sent",
+                 (unsigned long)node->counters.snapshots_sent);
+    scene_expect(s, behind + 500 > ahead, "it has %lu of %lu entries", (unsigned long)behind,
+                 (unsigned long)ahead);
+    scene_wait_caught_up(s, lost);
+}
+
 const struct scenario scenarios_of_writes[] = {
     { "etcd-13766", "killed within any call, no member skips an entry", play_13766, 0 },
     { "etcd-14370", "one member alone acknowledges what is durable", play_14370, 1 },
@@ -277,6 +327,8 @@ const struct scenario scenarios_of_writes[] = {
     { "etcd-18089", "compaction at a deletion keeps it deleted", play_18089, 0 },
     { "etcd-18667", "a transaction that reads what is compacted fails everywhere", play_18667, 0 },
     { "etcd-14890", "no request takes effect twice", play_14890, 0 },
+    { "snapshot-beside-writes", "writes go on, and one snapshot is enough",
+      play_snapshot_beside_writes, 0 },
     { "kill-all", "kill -9 of all at once loses nothing", play_kill_all, 0 },
     { "site-power", "a power cut of all at once loses nothing", play_site_power, 0 },
     { "power-after-kill", "nor does one right after a kill -9 and a start", play_power_after_kill,

@@ -352,7 +352,7 @@ static void formed_open(struct formation *f)
 {
     uint8_t bytes[FORMATION_BYTES_MAX];
     struct slice s = abc(bytes, true);
-    cr_assert_eq(formation_saved_count(s), 3);
+    cr_assert_eq(formation_saved_count(s, 1), 3);
     cr_assert(opened(f, 1, disk_a, 3, s).formed_now);
 }
 
@@ -403,10 +403,37 @@ Test(formation, a_member_that_joins_waits_to_be_told)
     size_t size = e.save_bytes.size;
     memcpy(bytes, e.save_bytes.data, size);
     cr_assert(saved(&f).formed_now);
-    cr_assert_eq(formation_saved_count(slice_of(bytes, size)), 4);
+    cr_assert_eq(formation_saved_count(slice_of(bytes, size), 4), 4);
     cr_assert(joined(&f, disk_new, slice_of(bytes, size)).formed_now, "and after a restart");
     formation_on_link_up(&g, 4, &e);
     cr_assert_eq(e.announce_to, 4);
+}
+
+/* 1. a cluster of one adds a learner; 2. its store is damaged; 3. a start that took the learner for
+ * somebody who can give it back would discard the store, and then nobody can be elected. */
+Test(formation, learners_do_not_count_as_voters_after_a_restart)
+{
+    struct formation f;
+    formed_open(&f);
+    struct membership m = members_of_log(disk_new);
+    struct formation_effects e;
+    formation_on_members(&f, &m, 8, &e);
+    cr_assert(e.save);
+    saved(&f);
+    for (uint32_t i = 1; i < 4; i++)
+        m.members[i].roles = i == 3 ? RAFT_LEARNER | RAFT_VOTER_OUTGOING : RAFT_LEARNER;
+    formation_on_members(&f, &m, 9, &e);
+    cr_assert(e.save, "no disk has changed, but roles have");
+    cr_assert_eq(formation_saved_count(e.save_bytes, 1), 2, "who leaves a joint one votes still");
+    cr_assert_eq(formation_saved_count(e.save_bytes, 2), 3, "a learner, and the voters beside it");
+    saved(&f);
+    m.members[3].roles = RAFT_LEARNER;
+    formation_on_members(&f, &m, 10, &e);
+    cr_assert_eq(formation_saved_count(e.save_bytes, 1), 1);
+    cr_assert(saved(&f).formed_now);
+    formation_on_members(&f, &m, 11, &e);
+    cr_assert_not(e.save);
+    membership_done(&m);
 }
 
 Test(formation, what_does_not_name_a_joining_disk_gives_no_voice)

@@ -87,6 +87,24 @@ Test(journal_salvage, keeps_what_stands_before_a_damaged_page)
     }
 }
 
+/* 1. a member votes in term 5; 2. its journal is gone, all of it, and its store holds nothing yet,
+ * or is lost as well; 3. taken for a new one it would vote in term 5 again. */
+Test(journal_salvage, where_a_journal_was_none_is_damage)
+{
+    struct lab *lab = lab_new(31);
+    lab->options.must_exist = true;
+    cr_assert_eq(lab_open(lab), JOURNAL_E_CORRUPT);
+    cr_assert(strstr(lab->recovery.detail, "no journal"), "%s", lab->recovery.detail);
+    cr_assert_eq(salvage(lab), JOURNAL_E_CORRUPT, "nobody knows its vote");
+    cr_assert_eq(lab_open(lab), JOURNAL_E_CORRUPT, "and a failed open makes none");
+    lab->options.must_exist = false;
+    cr_assert_eq(lab_open(lab), JOURNAL_OK);
+    lab_close(lab);
+    lab->options.must_exist = true;
+    cr_assert_eq(lab_open(lab), JOURNAL_OK, "one without a write is one: %s", lab->recovery.detail);
+    lab_free(lab);
+}
+
 Test(journal_salvage, a_sound_journal_is_opened_as_always)
 {
     struct lab *lab = lab_filled(1);
