@@ -50,13 +50,15 @@ uint64_t sim_check_applied(const struct sim *sim)
 
 /* ---- one leader a term, who has everything ---- */
 
+/* Who is elected late, when others have elected in a later term, need not have what that one's
+ * leader committed. */
 static void check_completeness(struct sim_host *h, const struct node *node)
 {
     const struct sim_check *check = h->sim->check;
     uint64_t index = check->log_count;
-    /* Votes may come so late that a later term has had its leader, and entries: these it need not
-     * have, and it can commit nothing. */
-    while (index > 0 && check->log[index - 1].term >= node->status.term)
+    /* Votes may come so late that a later term has had its leader, and has committed: that it need
+     * not have, and it can commit nothing. */
+    while (index > 0 && check->log[index - 1].by >= node->status.term)
         index--;
     uint64_t stop = index > COMPLETENESS_ENTRIES ? index - COMPLETENESS_ENTRIES : 0;
     uint64_t last = raft_last_pos(node->raft).index;
@@ -137,7 +139,8 @@ static void check_entry(struct sim_host *h, const struct node *node, uint64_t in
                      h->name, index, entry->pos.term, known->term);
     } else if (index == check->log_count + 1) {
         check->log_count++;
-        *log_at(check, index) = (struct applied){ .term = entry->pos.term, .sum = sum };
+        *log_at(check, index) =
+            (struct applied){ .term = entry->pos.term, .sum = sum, .by = node->status.term };
         check_commit(h, index, entry->pos.term);
         struct raft_config config;
         if (entry->type == RAFT_ENTRY_CONFIG && config_of_entry(entry->bytes, &config))

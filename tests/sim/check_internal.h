@@ -18,6 +18,7 @@ struct applied {
     uint64_t term;
     uint64_t sum;  /* of the entry's bytes */
     uint64_t hash; /* the state after it; 0: nobody's was seen */
+    uint64_t by;   /* the term in which somebody first applied it: committed in that or before */
 };
 
 struct node_view {
