@@ -58,9 +58,19 @@ Test(run, a_plan_without_one_fault_has_the_others)
 
 Test(run, every_profile_runs)
 {
-    static const char *const names[] = { "calm", "usual", "crash", "net", "disk", "damage", "wan" };
+    static const char *const names[] = { "calm", "usual",   "crash",  "net",      "disk", "damage",
+                                         "wan",  "members", "repair", "snapshot", "zones" };
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         struct run_options options = options_of(100 + i, names[i]);
         cr_assert(run(&options).is_good, "%s", names[i]);
     }
+}
+
+Test(run, members_come_and_go)
+{
+    struct run_options options = options_of(3, "members");
+    options.seconds = 30;
+    struct run_result first = run(&options);
+    cr_assert(first.is_good);
+    cr_assert_eq(run(&options).hash, first.hash);
 }
