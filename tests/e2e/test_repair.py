@@ -2,12 +2,13 @@
 away for longer than the log is kept gets a snapshot."""
 
 import os
+import re
 
 import pytest
 
 from cluster import Cluster, leader_of
 from faults import FAST, Rpc, Writers, verify_all
-from test_bad_start import damage_store, flip, reads_everything, written_segment
+from test_bad_start import damage_store, flip, reads_everything
 
 REPAIRED = "repaired: what was lost here is back"
 DAMAGED = "what was durable here is damaged"
