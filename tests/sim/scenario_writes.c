@@ -300,9 +300,9 @@ static void play_snapshot_beside_writes(struct scene *s)
     node->options.memtable_bytes_max = 32 << 10;
     node->options.snapshot_bytes_per_s = 150 << 10;
     scene_isolate(s, lost);
-    write_beside(s, leader, 5000);
+    write_beside(s, leader, 12000); /* more than any leader keeps in memory */
     scene_join(s);
-    for (int i = 0; i < 1000 && !scene_has_failed(s) && node->counters.snapshots_sent == 0; i++)
+    for (int i = 0; i < 2000 && !scene_has_failed(s) && node->counters.snapshots_sent == 0; i++)
         write_beside(s, leader, BESIDE_MS);
     scene_isolate(s, lost);
     write_beside(s, leader, 3000);
