@@ -7,7 +7,7 @@
 #include "tests/sim/check.h"
 #include "tests/sim/fault_internal.h"
 
-enum { LOOK_US = 100000, WATCH_US = 400 };
+enum { LOOK_US = 100000, WATCH_US = 120 };
 
 /* What is waited for. */
 enum moment { MOMENT_TAKES, MOMENT_MANY, MOMENT_WAITS, MOMENT_RESETS, MOMENT_SWITCHES, MOMENTS };
@@ -49,7 +49,9 @@ static void cut(struct planned *p, const struct sim_host *h)
 void fault_snapshot_begin(struct planned *p)
 {
     struct sim_host *h = struck(p);
-    if (!h)
+    if (h && h == fault_leader(p)) /* another one, if there is one */
+        h = fault_host(p, (h->index + 1) % fault_node_count(p));
+    if (!h || !h->is_used)
         return;
     p->nodes = 1u << h->index;
     p->stage = 0;
@@ -57,13 +59,17 @@ void fault_snapshot_begin(struct planned *p)
     watch(p, LOOK_US);
 }
 
-/* Whether the leader has let go of what it needs next. */
+/* Whether the leader has let go of what it needs next, in memory and in the log store. */
 static bool is_stranded(const struct planned *p, const struct sim_host *h)
 {
     const struct sim_host *leader = fault_leader(p);
     const struct node *node = sim_host_node(h);
-    return leader && leader != h && node && node->closing_parts == 0 &&
-           raft_term_at(sim_host_node(leader)->raft, raft_last_pos(node->raft).index) == 0;
+    if (!leader || leader == h || !node || node->closing_parts > 0)
+        return false;
+    const struct node *leading = sim_host_node(leader);
+    uint64_t last = raft_last_pos(node->raft).index;
+    return !raft_entry_at(leading->raft, last + 1) &&
+           store_published(leading->store)->log_start.index > last;
 }
 
 static bool is_the_moment(const struct planned *p, const struct node *node)
