@@ -78,6 +78,14 @@ bool fault_may_hurt(const struct planned *p, const struct sim_host *h,
 
 /* ---- the journal ---- */
 
+/* Whether a later segment holds a whole write: one that was just taken holds none yet. */
+static bool is_followed(const struct journal *j, const struct journal_segment *s)
+{
+    const struct list *next = s->link.next;
+    return next != &j->live &&
+           LIST_ENTRY(next, struct journal_segment, link)->end > JOURNAL_ALIGN_BYTES;
+}
+
 /* In a segment that later ones follow, or well before the end of the only one: what was written
  * last cannot be told from a torn end, so nothing is promised for it. */
 static bool journal_find(const struct sim_host *h, char path[64], uint64_t *ret_end)
@@ -87,7 +95,7 @@ static bool journal_find(const struct sim_host *h, char path[64], uint64_t *ret_
     if (!j || list_is_empty(&j->live))
         return false;
     const struct journal_segment *s = LIST_ENTRY(j->live.next, struct journal_segment, link);
-    *ret_end = j->live.next->next == &j->live ? s->end / 2 : s->end;
+    *ret_end = is_followed(j, s) ? s->end : s->end / 2;
     char name[JOURNAL_SEGMENT_NAME_BYTES];
     journal_segment_name(name, s->id);
     snprintf(path, 64, "data/journal/%s", name);
