@@ -86,7 +86,25 @@ static bool is_followed(const struct journal *j, const struct journal_segment *s
            LIST_ENTRY(next, struct journal_segment, link)->end > JOURNAL_ALIGN_BYTES;
 }
 
-/* In a segment that later ones follow, or well before the end of the only one: what was written
+/* Where the segment's last write begins: it may take up most of the segment. */
+static uint64_t last_write_at(const struct sim_host *h, const struct journal *j, const char *path,
+                              uint64_t end)
+{
+    uint8_t page[JOURNAL_ALIGN_BYTES];
+    struct journal_batch_header header;
+    uint64_t at = JOURNAL_ALIGN_BYTES;
+    for (uint64_t next = at; next < end;) {
+        at = next;
+        fake_disk_peek(h->disk, path, at, page, sizeof page);
+        if (journal_batch_header_decode(slice_of(page, sizeof page), &j->owner, &header) !=
+            JOURNAL_VERDICT_OK)
+            break;
+        next = at + journal_batch_bytes(header.payload_bytes);
+    }
+    return at;
+}
+
+/* In a segment that later ones follow, or before the last write of the only one: what was written
  * last cannot be told from a torn end, so nothing is promised for it. */
 static bool journal_find(const struct sim_host *h, char path[64], uint64_t *ret_end)
 {
@@ -95,10 +113,10 @@ static bool journal_find(const struct sim_host *h, char path[64], uint64_t *ret_
     if (!j || list_is_empty(&j->live))
         return false;
     const struct journal_segment *s = LIST_ENTRY(j->live.next, struct journal_segment, link);
-    *ret_end = is_followed(j, s) ? s->end : s->end / 2;
     char name[JOURNAL_SEGMENT_NAME_BYTES];
     journal_segment_name(name, s->id);
     snprintf(path, 64, "data/journal/%s", name);
+    *ret_end = is_followed(j, s) ? s->end : last_write_at(h, j, path, s->end);
     return *ret_end >= 2 * JOURNAL_ALIGN_BYTES;
 }
 
