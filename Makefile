@@ -295,7 +295,8 @@ mutants: deps
 	@tests/mutants/run
 
 # One seed, whole members in virtual time: SEED=, NODES=, PROFILE=, SECONDS= of faults or STEPS= of
-# the world, CLIENTS=, WITHOUT= faults; TRACE=1 shows it, MINIMISE=1 makes a failing run shorter.
+# the world, CLIENTS=, WITHOUT= faults; TRACE=1 shows it, MINIMISE=1 makes a failing run shorter,
+# HISTORY=FILE has what the clients did, for holdfast-check.
 PROFILE := usual
 NODES   := 3
 .PHONY: sim soak
@@ -304,7 +305,7 @@ sim:
 	@$(B)/holdfast-sim --seed $(SEED) --nodes $(NODES) --profile $(PROFILE) --seconds $(SECONDS) \
 		$(if $(STEPS),--steps $(STEPS)) $(if $(CLIENTS),--clients $(CLIENTS)) \
 		$(if $(WITHOUT),--without-fault $(WITHOUT)) $(if $(TRACE),--trace --plan) \
-		$(if $(MINIMISE),--minimise)
+		$(if $(MINIMISE),--minimise) $(if $(HISTORY),--history $(HISTORY))
 
 # New seeds of every profile on all cores.
 MINUTES := 30

@@ -40,6 +40,7 @@ enum flag_id {
     FLAG_FIRST,
     FLAG_MINUTES,
     FLAG_REPORT,
+    FLAG_HISTORY,
 };
 
 static const struct option flags[] = {
@@ -61,12 +62,14 @@ static const struct option flags[] = {
     { "first", no_argument, NULL, FLAG_FIRST },
     { "minutes", required_argument, NULL, FLAG_MINUTES },
     { "report", required_argument, NULL, FLAG_REPORT },
+    { "history", required_argument, NULL, FLAG_HISTORY },
     { NULL, 0, NULL, 0 },
 };
 
 static int usage(void)
 {
-    fputs("holdfast-sim --seed N [--trace] [--plan] [--log] [--minimise] [--without-fault N,N]\n"
+    fputs("holdfast-sim --seed N [--trace] [--plan] [--log] [--history FILE] [--minimise]\n"
+          "             [--without-fault N,N]\n"
           "holdfast-sim --seeds A-B [--jobs N] [--mix] [--first]\n"
           "holdfast-sim --minutes N [--jobs N] [--mix] [--report FILE]\n"
           "  with [--nodes 3] [--seconds 30] [--steps N] [--profile usual] [--clients 8]\n"
@@ -179,6 +182,9 @@ static bool parse_flag(struct command *c, enum flag_id flag, const char *text)
         return parse_u32(text, 1, 100000, &c->many.minutes);
     case FLAG_REPORT:
         c->many.report_path = text;
+        return true;
+    case FLAG_HISTORY:
+        run->history_path = text;
         return true;
     }
     return false;

@@ -10,6 +10,7 @@
 #include "base/assert.h"
 #include "server/node_internal.h"
 #include "tests/sim/check.h"
+#include "tests/sim/history.h"
 #include "tests/sim/workload.h"
 #include "tools/check_judge.h"
 
@@ -172,6 +173,19 @@ static void clients_judge(struct run *r)
         sim_fail(r->sim, "clients: an answer does not decode");
 }
 
+/* Of a failed run, too: then some operations have no end. */
+static void history_save(struct run *r)
+{
+    const char *path = r->options->history_path;
+    if (!path || !r->clients)
+        return;
+    FILE *to = fopen(path, "w");
+    bool is_written =
+        to && history_write_edn(workload_history(r->clients), workload_classes(r->clients), to);
+    if ((to && fclose(to) != 0) || !is_written)
+        fprintf(stderr, "the history cannot be written to %s\n", path);
+}
+
 /* ---- phases ---- */
 
 static void phase_faults(struct run *r)
@@ -301,6 +315,7 @@ struct run_result run(const struct run_options *options)
     uint64_t op_count = ops_done(&r);
     if (!r.sim->has_failed)
         clients_judge(&r);
+    history_save(&r);
     if (!r.sim->has_failed && r.clients) {
         workload_close(r.clients, on_clients_closed, &r);
         if (!wait_until(&r, are_clients_closed, END_US))

@@ -24,6 +24,7 @@ struct run_options {
     bool is_traced;
     bool is_logged;
     bool prints_plan;
+    const char *history_path;            /* what the clients did, as EDN; NULL: not written */
     uint32_t left_out[RUN_LEFT_OUT_MAX]; /* faults */
     uint32_t left_out_count;
 };
