@@ -233,17 +233,18 @@ static void op_run(struct sim_op *op)
     p->cost_us += CALLBACK_US;
     if (p->is_dead && op->result >= 0)
         op->result = -EIO; /* whatever it was, its kernel has taken it back */
-    bool is_over = op->is_cancelled || op->result < 0;
+    /* What is there to accept or to receive is the stream's; of one cancelled nothing comes. */
+    int32_t end = op->is_cancelled && op->result >= 0 ? -ECANCELED : op->result;
     switch (op->kind) {
     case OP_ACCEPT:
-        if (is_over)
-            sim_op_finish(op, op->result);
+        if (end < 0)
+            sim_op_finish(op, end);
         else
             sim_net_run_accept(op);
         break;
     case OP_RECV:
-        if (is_over)
-            sim_op_finish(op, op->result);
+        if (end < 0)
+            sim_op_finish(op, end);
         else
             sim_net_run_recv(op);
         break;
