@@ -374,8 +374,7 @@ static void node_back(struct sim_host *h)
 {
     sim_host_give_power(h);
     sim_host_resume(h);
-    if (h->proc)
-        h->proc->crash_after = 0;
+    sim_host_spare(h);
     h->starts_again = h->proc && h->is_stopping;
     if (!h->proc && h->is_used)
         IGNORE(sim_host_start(h), "sim_nemesis_on_end starts it again, or speaks");

@@ -522,3 +522,11 @@ void sim_host_kill_within(struct sim_host *h, uint64_t nth, bool with_power)
     h->proc->crash_after = nth;
     h->wants_power_cut = with_power;
 }
+
+void sim_host_spare(struct sim_host *h)
+{
+    if (!sim_host_is_up(h))
+        return;
+    h->proc->crash_after = 0;
+    h->wants_power_cut = false;
+}

@@ -107,6 +107,8 @@ bool sim_host_may_end_so(const struct sim_host *h);
 
 /* The process dies in the midst of its nth blocking call or LMDB commit from now. */
 void sim_host_kill_within(struct sim_host *h, uint64_t nth, bool with_power);
+/* It does not after all. */
+void sim_host_spare(struct sim_host *h);
 
 /* proc.c: it died where it stands. */
 void sim_host_on_death(struct sim_host *h);

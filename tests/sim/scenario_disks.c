@@ -118,6 +118,7 @@ static bool rot(struct scene *s, uint32_t node, uint64_t flushed)
     const struct place *one = last ? newest_but(places, count, last->number) : NULL;
     if (!scene_expect(s, one && one->prev_index >= flushed, "no two batches after the store's"))
         return false;
+    scene_host(s, node)->hurt = HURT_JOURNAL;
     fake_disk_flip(scene_host(s, node)->disk, one->path,
                    one->offset + prng_below(&s->chance, JOURNAL_ALIGN_BYTES),
                    (uint8_t)(1u << prng_below(&s->chance, 8)));

@@ -175,8 +175,7 @@ void scene_heal(struct scene *s)
         struct sim_host *h = scene_host(s, i);
         h->disk_faults.stalled_until_us = 0;
         sim_host_resume(h);
-        if (h->proc)
-            h->proc->crash_after = 0;
+        sim_host_spare(h);
     }
     wait_until(s, has_converged, "the members do not become equal");
 }
