@@ -34,7 +34,9 @@ static int on_begin_headers(nghttp2_session *ng, const nghttp2_frame *frame, voi
     const struct http2_options *o = &h->env->options;
     int32_t id = frame->hd.stream_id;
     struct http2_stream *s = NULL;
-    if (h->waiting_bytes <= o->waiting_bytes_max)
+    /* Behind its last GOAWAY a client takes a stream that this does not name for one that nobody
+     * acted on, and sends the request again: so nobody may. */
+    if (!h->ends && h->waiting_bytes <= o->waiting_bytes_max)
         s = o->events->open(o->owner);
     if (!s) {
         /* gRPC's clients try again by themselves after this code. */

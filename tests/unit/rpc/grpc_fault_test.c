@@ -289,6 +289,31 @@ Test(grpc_fault, idle_sessions_stay_as_long_as_they_answer)
     node_close(&n);
 }
 
+/* Its GOAWAY does not name the stream, so the client takes the request for one that nobody acted
+ * on, and sends it to another member: acted on here, too, it would take effect twice. */
+Test(grpc_fault, nothing_begins_behind_the_last_goaway)
+{
+    struct node n;
+    node_open(&n);
+    struct recording r;
+    recording_open(&r);
+    record_call(&r, "/t.T/Hold", slice_of("\0\0\0\0", 5));
+    int fd = fake_net_connect(&n.net);
+    fake_net_bytes(&n.net, fd, slice_of(r.bytes, r.size));
+    node_turn(&n);
+    grpc_server_close(n.server, 1000, on_closed, &n);
+    r.size = 0;
+    record_call(&r, "/t.T/Hold", slice_of("\0\0\0\0", 5));
+    nghttp2_session_del(r.ng);
+    fake_net_bytes(&n.net, fd, slice_of(r.bytes, r.size));
+    cr_assert_eq(counters(&n)->calls_refused, 1);
+    node_turn(&n);
+    node_advance(&n, 2000);
+    cr_assert(n.closed);
+    cr_assert_eq(n.gone, 1, "the first alone was taken");
+    fake_net_done(&n.net);
+}
+
 /* How many requests were taken; the one in r was not. */
 static size_t calls_until_paused(struct node *n, struct recording *r, int fd)
 {
