@@ -318,19 +318,15 @@ enum peer_unwelcome peer_refusal_kind(const struct peer_net *net, const Holdfast
     return pb->refusal_is_final ? PEER_UNWELCOME_DISK : PEER_UNWELCOME_NOW;
 }
 
-/* A broken member would fill the log: the same again waits. Texts are constants. */
 void peer_complain(struct peer_net *net, uint64_t member, const char *why)
 {
     const struct peer_handlers *h = &net->options.handlers;
     struct peer_member *m = peer_net_find(net, member);
-    struct peer_complaint *last = m ? &m->complaint : &net->complaint;
-    uint64_t now_ms = io_now_ms(net->options.io);
     /* Anybody can be a stranger, with one fault after another: all of theirs are the same. */
-    bool is_same = last->why && (!m || strcmp(last->why, why) == 0);
-    if (is_same && now_ms - last->told_ms < PEER_COMPLAINT_MS)
-        return;
-    *last = (struct peer_complaint){ .why = why, .told_ms = now_ms };
-    h->on_complaint(h->owner, m ? member : 0, why);
+    struct slice text = m ? slice_of_text(why) : (struct slice){ 0 };
+    struct log_limit *limit = m ? &m->complaints : &net->complaints;
+    if (log_limit_passes(limit, text, io_now_ms(net->options.io)))
+        h->on_complaint(h->owner, m ? member : 0, why);
 }
 
 static bool dispatch_raft(struct peer_conn *c, const Holdfastpb__RaftMessage *pb,

@@ -44,7 +44,6 @@ enum {
     PEER_URL_BYTES_MAX = 300,
     PEER_BULK_BYTES_MAX = 8 << 20, /* of snapshot frames waiting to a member */
     PEER_FRAME_BYTES_MIN = 1 << 17,
-    PEER_COMPLAINT_MS = 60000,
 };
 
 struct peer_net;
@@ -150,8 +149,7 @@ struct peer_handlers {
     void (*on_forward_refused)(void *owner, uint64_t member,
                                const struct peer_forward_refused *refused);
     /* What came from a member (0: from somebody unknown) was bad or its Hello is refused, and that
-     * ends the connection: for the log. Once a connection at most; the same again of the
-     * same member, or anything of another stranger, only after PEER_COMPLAINT_MS. */
+     * ends the connection: for the log, as often as base/log_limit.h lets it; strangers are one. */
     void (*on_complaint)(void *owner, uint64_t member, const char *why);
     void (*on_forward_query)(void *owner, uint64_t member, const struct peer_forward_query *query);
     void (*on_forward_reach)(void *owner, uint64_t member, const struct peer_forward_reach *reach);

@@ -11,6 +11,7 @@
 #ifndef RPC_PEER_INTERNAL_H
 #define RPC_PEER_INTERNAL_H
 
+#include "base/log_limit.h"
 #include "base/map.h"
 #include "base/prng.h"
 #include "rpc/addr.h"
@@ -79,12 +80,6 @@ struct peer_conn {
     uint32_t send_ticks;
 };
 
-/* What was told last, and when. */
-struct peer_complaint {
-    const char *why; /* NULL: nothing yet */
-    uint64_t told_ms;
-};
-
 enum peer_link_state {
     PEER_LINK_WAITING, /* until the back-off ends */
     PEER_LINK_RESOLVING,
@@ -123,7 +118,7 @@ struct peer_member {
     uint8_t process[PEER_INCARNATION_BYTES];
     struct peer_link dial;
     struct peer_conn *accepted; /* NULL: none that is introduced */
-    struct peer_complaint complaint;
+    struct log_limit complaints;
 };
 
 struct peer_listener {
@@ -150,8 +145,8 @@ struct peer_net {
     struct peer_listener listeners[PEER_LISTENERS_MAX];
     uint32_t listener_count;
     struct peer_counters counters;
-    struct peer_complaint complaint; /* about strangers */
-    uint32_t depth;                  /* of callbacks */
+    struct log_limit complaints; /* about strangers */
+    uint32_t depth;              /* of callbacks */
     bool closing;
     void (*on_closed)(void *owner);
     void *on_closed_owner;
