@@ -16,8 +16,10 @@ void node_fail(struct node *node, enum exit_code code, const char *what, const c
     node->options.on_fatal(node->options.owner, code, text);
 }
 
-void node_fail_store(struct node *node, enum kv_err err)
+void node_fail_store(struct node *node, const struct kv *kv, enum kv_err err)
 {
+    if (kv != node->kv)
+        return;
     if (err == KV_E_CORRUPT)
         node_fail_damaged(node, "the store cannot be read", kv_strerror(err));
     else

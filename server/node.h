@@ -129,8 +129,9 @@ struct kv *node_kv(struct node *node);
 const struct machine_state *node_machine_state(const struct node *node);
 const struct membership *node_membership(const struct node *node); /* as applied */
 
-/* The store cannot be read: stops the node. */
-void node_fail_store(struct node *node, enum kv_err err);
+/* The store cannot be read: stops the node; unless a snapshot has replaced `kv`, that was read,
+ * meanwhile: that one is on its way out, and the new one is sound. */
+void node_fail_store(struct node *node, const struct kv *kv, enum kv_err err);
 
 struct node_status {
     uint64_t cluster_id;

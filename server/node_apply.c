@@ -129,7 +129,7 @@ void node_apply_committed(struct node *node)
         return;
     }
     if (err != KV_OK) {
-        node_fail_store(node, err);
+        node_fail_store(node, node->kv, err);
         return;
     }
     apply_slice(node);

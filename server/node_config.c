@@ -95,9 +95,11 @@ static bool link_add(struct node *node, uint64_t id, const char *const *urls, si
                   log_text("why", peer_strerror(err)));
         return false;
     }
-    if (i == c->link_count)
+    if (i == c->link_count) {
         c->link_count++;
-    c->links[i].id = id;
+        c->links[i].id = id;
+        c->links[i].refusals = (struct log_limit){ 0 };
+    }
     return true;
 }
 
@@ -141,6 +143,13 @@ void node_config_refresh(struct node *node)
 bool node_config_is_linked(const struct node *node, uint64_t id)
 {
     return link_find(node, id) < node->config.link_count;
+}
+
+bool node_config_refusal_is_news(struct node *node, uint64_t id, struct slice text)
+{
+    uint32_t i = link_find(node, id);
+    return i == node->config.link_count ||
+           log_limit_passes(&node->config.links[i].refusals, text, io_now_ms(node->io));
 }
 
 /* ---- members that we do not know yet ---- */

@@ -2,6 +2,7 @@
 #ifndef SERVER_NODE_INTERNAL_H
 #define SERVER_NODE_INTERNAL_H
 
+#include "base/log_limit.h"
 #include "rpc/addr.h"
 #include "server/formation.h"
 #include "server/machine.h"
@@ -85,7 +86,8 @@ struct node_config {
     struct membership before; /* while in_force is not committed; else empty */
     struct {
         uint64_t id;
-    } links[NODE_LINKS_MAX]; /* whom peers knows, oldest first */
+        struct log_limit refusals; /* of us, by it */
+    } links[NODE_LINKS_MAX];       /* whom peers knows, oldest first */
     uint32_t link_count;
 };
 
@@ -303,6 +305,8 @@ void node_config_done(struct node *node);
 /* What is in force has changed, or has been committed. */
 void node_config_refresh(struct node *node);
 bool node_config_is_linked(const struct node *node, uint64_t id);
+/* For the log: it dials again and again, and is refused each time. */
+bool node_config_refusal_is_news(struct node *node, uint64_t id, struct slice text);
 bool node_config_admit_stranger(struct node *node, const struct peer_hello *hello);
 
 /* node_change.c */

@@ -195,7 +195,8 @@ static const char *on_hello(void *owner, const struct peer_hello *hello,
 static void on_refused(void *owner, uint64_t member, struct slice text, enum peer_unwelcome why)
 {
     struct node *node = owner;
-    LOG_WARNF("a member refuses this one", log_id("member", member), log_bytes("why", text));
+    if (node_config_refusal_is_news(node, member, text))
+        LOG_WARNF("a member refuses this one", log_id("member", member), log_bytes("why", text));
     if (why == PEER_UNWELCOME_REMOVED) {
         end_removed(node);
         return;

@@ -5,6 +5,7 @@
 #include "base/assert.h"
 #include "base/log.h"
 #include "server/node_internal.h"
+#include "storage/store_switch.h"
 
 /* The only voter: nobody could give anything back. */
 static bool is_alone(const struct node *node)
@@ -48,7 +49,7 @@ void node_fail_damaged(struct node *node, const char *what, const char *why)
 {
     if (node->has_failed)
         return;
-    if (is_alone(node) || node->repair_is_saving) {
+    if (is_alone(node)) {
         node_fail(node, EXIT_CODE_CORRUPT, what, why);
         return;
     }
@@ -56,21 +57,29 @@ void node_fail_damaged(struct node *node, const char *what, const char *why)
     snprintf(node->repair_text, sizeof node->repair_text,
              "%s: %s; this node starts again and gets its data from the others", what, why);
     node->repair = (struct repair_mark){ REPAIR_STORE_LOST, REPAIR_CAUSE_ROW };
-    job_begin(node, mark_run, mark_done);
+    if (!node->repair_is_saving)
+        job_begin(node, mark_run, mark_done); /* else when the mark before is removed */
 }
 
 /* ---- repaired ---- */
 
+/* What was set aside first: without the mark nobody would look for it. */
 static void clear_run(struct io_job *job)
 {
     struct node *node = LIST_ENTRY(job, struct node, repair_job);
-    node->repair_err = repair_mark_clear(node->io, node->dir_fd);
+    node->repair_err = store_lost_remove(node->store_parent) == STORE_OK
+                           ? repair_mark_clear(node->io, node->dir_fd)
+                           : REPAIR_MARK_E_IO;
 }
 
 static void clear_done(struct io_job *job)
 {
     struct node *node = LIST_ENTRY(job, struct node, repair_job);
     node->repair_is_saving = false;
+    if (node->has_failed && node->repair.state == REPAIR_STORE_LOST) {
+        job_begin(node, mark_run, mark_done); /* damage was met meanwhile */
+        return;
+    }
     if (node->repair_err != REPAIR_MARK_OK) {
         node_fail(node, EXIT_CODE_IO, "the repair mark cannot be removed",
                   repair_mark_strerror(node->repair_err));

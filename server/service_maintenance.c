@@ -136,6 +136,7 @@ static void hash_answer(const struct hash_job *job)
 static void hash_done(struct io_job *io_job)
 {
     struct hash_job *job = LIST_ENTRY(io_job, struct hash_job, job);
+    const struct kv *kv = kv_view_kv(job->view);
     kv_view_close(job->view);
     job->services->jobs_running--;
     if (job->call && job->err == KV_OK)
@@ -143,7 +144,7 @@ static void hash_done(struct io_job *io_job)
     else if (job->call)
         service_refuse(job->call, ETCD_E_STOPPED);
     if (job->err != KV_OK)
-        node_fail_store(job->services->options.node, job->err);
+        node_fail_store(job->services->options.node, kv, job->err);
     free(job);
 }
 

@@ -139,10 +139,11 @@ static void job_done(struct io_job *io_job)
 {
     struct read_job *job = LIST_ENTRY(io_job, struct read_job, job);
     struct services *s = job->services;
+    const struct kv *kv = kv_view_kv(job->view);
     kv_view_close(job->view);
     s->jobs_running--;
     if (job->outcome == RANGE_FAILED)
-        node_fail_store(s->options.node, job->kv_err);
+        node_fail_store(s->options.node, kv, job->kv_err);
     if (job->read_call) {
         job->read_call->job = NULL;
         job_answer(job, job->read_call->call);
@@ -232,7 +233,7 @@ static void read_now(struct read_call *r)
         service_refuse(r->call, error);
     if (outcome == RANGE_FAILED) {
         service_refuse(r->call, ETCD_E_STOPPED);
-        node_fail_store(s->options.node, kv_err);
+        node_fail_store(s->options.node, node_kv(s->options.node), kv_err);
     }
 }
 

@@ -69,6 +69,7 @@ struct kv_view;
 enum kv_err kv_view_open(struct kv *kv, struct kv_view **ret_view)
     __attribute__((warn_unused_result));
 void kv_view_close(struct kv_view *view); /* NULL is fine */
+struct kv *kv_view_kv(const struct kv_view *view);
 uint32_t kv_views_open(const struct kv *kv);
 
 /* The newest change of key with mod.main <= revision. *ret_found is false when there is none, or

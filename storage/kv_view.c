@@ -76,6 +76,11 @@ void kv_view_close(struct kv_view *view)
     kv->open_count--;
 }
 
+struct kv *kv_view_kv(const struct kv_view *view)
+{
+    return view->kv;
+}
+
 uint32_t kv_views_open(const struct kv *kv)
 {
     return kv->open_count;

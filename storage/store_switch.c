@@ -157,11 +157,19 @@ enum store_err store_switch_recover(const char *data_dir, const struct store_opt
     return err == STORE_OK ? store_dir_remove(data_dir, STORE_DIR_OLD) : err;
 }
 
+/* The first that is set aside is the one that had everything; what a repair had got since has it
+ * from others. */
 enum store_err store_discard(const char *data_dir)
 {
-    static const char *const names[] = { STORE_DIR_NEW, STORE_DIR, STORE_DIR_OLD };
-    enum store_err err = STORE_OK;
-    for (size_t i = 0; i < sizeof names / sizeof names[0] && err == STORE_OK; i++)
-        err = store_dir_remove(data_dir, names[i]);
-    return err;
+    enum store_err err = store_dir_remove(data_dir, STORE_DIR_NEW);
+    if (err == STORE_OK && dir_exists(data_dir, STORE_DIR))
+        err = dir_exists(data_dir, STORE_DIR_LOST)
+                  ? store_dir_remove(data_dir, STORE_DIR)
+                  : store_dir_rename(data_dir, STORE_DIR, STORE_DIR_LOST);
+    return err == STORE_OK ? store_dir_remove(data_dir, STORE_DIR_OLD) : err;
+}
+
+enum store_err store_lost_remove(const char *data_dir)
+{
+    return store_dir_remove(data_dir, STORE_DIR_LOST);
 }

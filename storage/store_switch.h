@@ -35,6 +35,10 @@ enum { STORE_PATH_BYTES_MAX = 4096 };
 #define STORE_DIR_NEW "store.new"
 #define STORE_DIR_OLD "store.old"
 
+/* A store that was given up, until the repair is over: should one defect have made all members give
+ * up theirs, people can still get at it. Nothing reads it. */
+#define STORE_DIR_LOST "store.lost"
+
 /* Step 3. Also goes on with one that was interrupted. store.new is not open. */
 enum store_err store_switch(const char *data_dir) __attribute__((warn_unused_result));
 
@@ -52,7 +56,11 @@ enum store_err store_switch_recover(const char *data_dir, const struct store_opt
                                     enum store_switch_outcome *ret_outcome)
     __attribute__((warn_unused_result));
 
-/* Removes store, store.new and store.old, durably: the store is lost (repair_mark.h). */
+/* The store is lost (repair_mark.h): sets it aside as store.lost, unless there is one already, and
+ * removes store.new and store.old. Durable. */
 enum store_err store_discard(const char *data_dir) __attribute__((warn_unused_result));
+
+/* Removes store.lost, durably; none there is fine. */
+enum store_err store_lost_remove(const char *data_dir) __attribute__((warn_unused_result));
 
 #endif

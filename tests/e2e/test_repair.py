@@ -59,7 +59,8 @@ def test_what_shows_at_the_start(place):
         writers.wait(300)
         writers.stop()
         verify_all(cluster, writers)
-        assert not os.path.exists(os.path.join(node.data_dir, "repair"))
+        for name in ("repair", "store.lost"):
+            assert not os.path.exists(os.path.join(node.data_dir, name))
         node.stop()
         node.start().wait_ready()
         assert DAMAGED not in node.log

@@ -290,7 +290,7 @@ void sim_check_find_damage(struct sim *sim)
         sim_trace_line(sim, "%s is found to be damaged", h->name);
         h->was_repairing = true; /* as good as */
         struct sim_proc *before = sim_proc_enter(h->proc);
-        node_fail_store(node, KV_E_CORRUPT);
+        node_fail_store(node, node->kv, KV_E_CORRUPT);
         sim_proc_enter(before);
         sim_proc_wake(h->proc, sim->now_us);
     }

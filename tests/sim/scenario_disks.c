@@ -173,6 +173,43 @@ static void play_rot_below(struct scene *s)
     scene_put(s, scene_leader_but(s, leader), "key", "with the repaired one");
 }
 
+/* While the mark of a repair is being removed a row of the store turns out to be damaged: that is
+ * marked, too, and repaired. */
+static void play_damage_again(struct scene *s)
+{
+    uint32_t leader = start_and_write(s);
+    uint32_t hurt = scene_other(s, leader, leader);
+    if (scene_has_failed(s))
+        return;
+    uint64_t flushed = kill_with_tail(s, hurt, leader);
+    if (flushed == UINT64_MAX || !rot(s, hurt, flushed))
+        return;
+    scene_start_node(s, hurt);
+    struct sim_host *h = scene_host(s, hurt);
+    struct node *n = NULL;
+    for (int i = 0; i < 200000 && !scene_has_failed(s); i++) {
+        n = sim_host_node(h);
+        if (n && n->repair_is_saving && node_counters(n).repairs_finished == 1)
+            break;
+        scene_run_us(s, 10);
+    }
+    if (!scene_expect(s, n && n->repair_is_saving, "its mark is never removed"))
+        return;
+    uint32_t lives = h->lives;
+    h->hurt = HURT_STORE;
+    h->was_repairing = false;
+    struct sim_proc *before = sim_proc_enter(h->proc);
+    node_fail_store(n, n->kv, KV_E_CORRUPT);
+    sim_proc_enter(before);
+    sim_proc_wake(h->proc, s->sim->now_us);
+    scene_run(s, 10 * SCENE_HEARTBEAT_MS);
+    scene_heal(s);
+    scene_wait_caught_up(s, hurt);
+    if (!scene_has_failed(s) && scene_expect(s, h->lives > lives, "%s has not begun anew", h->name))
+        scene_expect(s, node_counters(sim_host_node(h)).repairs_finished == 1,
+                     "%s goes on unrepaired", h->name);
+}
+
 /* With nobody to repair it from: it says so and stops. */
 static void play_rot_alone(struct scene *s)
 {
@@ -234,6 +271,7 @@ static void play_lost_vote(struct scene *s)
 const struct scenario scenarios_of_disks[] = {
     { "wiped-disk", "a blank disk under an old name does not vote", play_wiped, 0 },
     { "rot-below", "bit rot in what was durable is repaired from the leader", play_rot_below, 0 },
+    { "damage-again", "so is what shows while the mark before is removed", play_damage_again, 0 },
     { "rot-alone", "or told, where there is none", play_rot_alone, 1 },
     { "torn-tail", "a write that the power cut took in the midst is dropped", play_torn, 0 },
     { "lost-vote", "term and vote survive the loss of both their slots", play_lost_vote, 0 },

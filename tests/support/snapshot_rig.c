@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "base/assert.h"
+#include "storage/store_switch.h"
 
 const char *snapshot_rig_dir(const struct store_rig *rig)
 {
@@ -20,6 +21,12 @@ bool snapshot_rig_has(const struct store_rig *rig, const char *name)
     int size = snprintf(path, sizeof path, "%s/%s", snapshot_rig_dir(rig), name);
     ASSERT(size > 0 && (size_t)size < sizeof path);
     return access(path, F_OK) == 0;
+}
+
+void snapshot_rig_clear(const struct store_rig *rig)
+{
+    ASSERT(store_discard(snapshot_rig_dir(rig)) == STORE_OK);
+    ASSERT(store_lost_remove(snapshot_rig_dir(rig)) == STORE_OK);
 }
 
 struct snapshot_source *snapshot_rig_source(struct store_rig *rig, uint32_t row_bytes_max)

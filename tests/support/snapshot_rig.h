@@ -13,6 +13,9 @@ enum { SNAPSHOT_RIG_ID = 0x1d, SNAPSHOT_RIG_HOLD_MS = 1000 };
 const char *snapshot_rig_dir(const struct store_rig *rig);
 bool snapshot_rig_has(const struct store_rig *rig, const char *name);
 
+/* No environment is left in it, nor what was set aside. */
+void snapshot_rig_clear(const struct store_rig *rig);
+
 /* Open until SNAPSHOT_RIG_HOLD_MS. */
 struct snapshot_source *snapshot_rig_source(struct store_rig *rig, uint32_t row_bytes_max);
 struct snapshot_sink *snapshot_rig_sink(struct store_rig *rig, uint64_t batch_bytes);

@@ -265,6 +265,7 @@ Test(store_fault, a_snapshot_that_cannot_be_written_is_given_up)
         snapshot_rig_end(sink, true);
         cr_assert_eq(snapshot_rig_has(&to, "store.new"), !struck);
         cr_assert_eq(store_discard(snapshot_rig_dir(&to)), STORE_OK);
+        snapshot_rig_clear(&to);
         store_rig_done(&to);
         struck_count += struck;
         if (!struck)

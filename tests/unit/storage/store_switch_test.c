@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/assert.h"
+#include "storage/store_internal.h"
 #include "storage/store_switch.h"
 #include "tests/support/journal_lab.h"
 #include "tests/support/snapshot_rig.h"
@@ -79,7 +80,7 @@ static void setup(void)
 static void teardown(void)
 {
     lab_free(lab);
-    IGNORE(store_discard(snapshot_rig_dir(&rig)) != STORE_OK, "it is a test's");
+    snapshot_rig_clear(&rig);
     store_rig_done(&rig);
 }
 
@@ -284,6 +285,24 @@ Test(store_switch, leaves_all_as_it_is_beside_a_journal_of_a_newer_version)
     cr_assert(snapshot_rig_has(&rig, STORE_DIR_NEW));
     cr_assert_eq(recover(&outcome), STORE_OK);
     store_expect(9);
+}
+
+/* The first is the one that had everything: it stays until the repair is over. */
+Test(store_switch, a_lost_store_is_set_aside_once)
+{
+    install_make();
+    cr_assert_eq(store_discard(snapshot_rig_dir(&rig)), STORE_OK);
+    cr_assert(snapshot_rig_has(&rig, STORE_DIR_LOST));
+    cr_assert_not(snapshot_rig_has(&rig, STORE_DIR_NEW));
+    environment_make(STORE_DIR, 7);
+    cr_assert_eq(store_discard(snapshot_rig_dir(&rig)), STORE_OK, "lost once more");
+    cr_assert_not(snapshot_rig_has(&rig, STORE_DIR));
+    cr_assert_eq(store_dir_rename(snapshot_rig_dir(&rig), STORE_DIR_LOST, STORE_DIR), STORE_OK);
+    store_expect(3);
+    cr_assert_eq(store_discard(snapshot_rig_dir(&rig)), STORE_OK);
+    cr_assert_eq(store_lost_remove(snapshot_rig_dir(&rig)), STORE_OK);
+    cr_assert_not(snapshot_rig_has(&rig, STORE_DIR_LOST));
+    cr_assert_eq(store_lost_remove(snapshot_rig_dir(&rig)), STORE_OK, "none there is fine");
 }
 
 Test(store_switch, a_lost_store_is_removed_whole)
