@@ -255,10 +255,16 @@ static bool admits_proposals(const struct node *node)
     return kv_memtable_bytes(node->kv) < 3 * node->options.memtable_bytes_max;
 }
 
+/* One journal write, one batch, one append to each follower: while a write is under way what comes
+ * in gathers. Sent at once it would not be applied earlier, since that takes its own write here,
+ * which cannot begin before; but every few entries would be a message, a write and an answer of
+ * their own. */
 static void propose_as_leader(struct node *node)
 {
     struct node_batch *b = node->batch;
     refuse_other_terms(node);
+    if (node->persist.is_writing)
+        return;
     while (node->status.role == RAFT_LEADER && admits_proposals(node)) {
         b->count = 0;
         b->bytes = 0;
