@@ -149,8 +149,12 @@ static void ask_fetch(struct raft *r, struct raft_progress *p)
     };
 }
 
+/* Worth a message of its own only when nothing else is on its way to be committed: under load the
+ * next append, or the news of its commit, tells this too; should both fail, the next heartbeat. */
 static bool has_commit_news(const struct raft *r, const struct raft_progress *p)
 {
+    if (r->log.commit < r->log.last.index)
+        return false;
     uint64_t takes = r->log.commit < p->next - 1 ? r->log.commit : p->next - 1;
     return takes > p->commit_sent;
 }
