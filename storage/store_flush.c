@@ -59,7 +59,7 @@ static enum store_err rows_write(struct store_writer *w, const struct store_flus
         err = store_rows_write(w, flush->memtable);
     struct store_state next = w->publish; /* applied, log_start and terms grow with the log */
     for (size_t i = 0; i < flush->entry_count && err == STORE_OK; i++)
-        err = store_log_append(w, &flush->entries[i], &next);
+        err = store_log_append(w, &flush->entries[i], flush->log_keep_index, &next);
     if (err != STORE_OK)
         return err;
     ASSERT(next.applied.index == flush->state.applied.index);

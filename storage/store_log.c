@@ -68,11 +68,8 @@ static void term_starts_extend(struct store_state *state, struct raft_pos pos)
 
 /* ---- writing ---- */
 
-enum store_err store_log_append(struct store_writer *w, const struct raft_entry *entry,
-                                struct store_state *state)
+static enum store_err entry_write(struct store_writer *w, const struct raft_entry *entry)
 {
-    ASSERT(entry->pos.index == state->applied.index + 1);
-    ASSERT(entry->pos.term >= state->applied.term);
     uint32_t chunk = 0;
     for (size_t offset = 0; offset < entry->bytes.size; offset += CHUNK_BYTES) {
         size_t left = entry->bytes.size - offset;
@@ -88,8 +85,19 @@ enum store_err store_log_append(struct store_writer *w, const struct raft_entry 
             return err;
         memcpy(room, entry->bytes.data + offset, size);
     }
-    term_starts_extend(state, entry->pos);
     return STORE_OK;
+}
+
+/* An entry below keep_index would be trimmed before anybody sees it. */
+enum store_err store_log_append(struct store_writer *w, const struct raft_entry *entry,
+                                uint64_t keep_index, struct store_state *state)
+{
+    ASSERT(entry->pos.index == state->applied.index + 1);
+    ASSERT(entry->pos.term >= state->applied.term);
+    enum store_err err = entry->pos.index < keep_index ? STORE_OK : entry_write(w, entry);
+    if (err == STORE_OK)
+        term_starts_extend(state, entry->pos);
+    return err;
 }
 
 /* Removes the first rows of the log, a few at most, as far as they are of entries below

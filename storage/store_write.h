@@ -91,9 +91,11 @@ enum store_err store_rows_write(struct store_writer *w, const struct memtable *m
 
 /* ---- the log ---- */
 
-/* Writes the entry's rows, and its term into state. */
+/* Writes the entry's rows, unless the trim to keep_index that follows in the same transaction would
+ * remove them again, and its term into state. */
 enum store_err store_log_append(struct store_writer *w, const struct raft_entry *entry,
-                                struct store_state *state) __attribute__((warn_unused_result));
+                                uint64_t keep_index, struct store_state *state)
+    __attribute__((warn_unused_result));
 
 /* Removes entries below keep_index (and below what state->log_start already lets go of) and moves
  * w->publish on. */
