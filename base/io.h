@@ -48,12 +48,16 @@ typedef void io_accept_fn(void *owner, int fd);
  * result 0 is end of stream, below 0 is -errno. */
 typedef void io_recv_fn(void *owner, struct slice bytes, int32_t result);
 
+/* Who waits for whom: a flush never stands behind long reads, nor they behind a flush. */
+enum io_lane { IO_LANE_WORK, IO_LANE_READ, IO_LANE_COUNT };
+
 /* Work that blocks or takes long. `run` runs on another thread and touches only what the job
  * owns or what is made for it; then `done` runs on the loop. The owner embeds the job and keeps
  * it until done. */
 struct io_job {
     void (*run)(struct io_job *job);
     void (*done)(struct io_job *job);
+    enum io_lane lane;
     struct list link;
 };
 

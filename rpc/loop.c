@@ -124,8 +124,9 @@ static const char *option_out_of_bounds(const struct loop_options *o)
         return "recv_buffer_count";
     if (!is_within(o->recv_buffer_bytes, LOOP_BUFFER_BYTES_MIN, LOOP_BUFFER_BYTES_MAX))
         return "recv_buffer_bytes";
-    if (!is_within(o->thread_count, 1, LOOP_THREADS_MAX))
-        return "thread_count";
+    for (size_t i = 0; i < IO_LANE_COUNT; i++)
+        if (!is_within(o->thread_counts[i], 1, LOOP_THREADS_MAX))
+            return "thread_counts";
     return NULL;
 }
 

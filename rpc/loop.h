@@ -32,9 +32,9 @@ struct loop;
 struct loop_options {
     uint32_t op_count_max; /* operations in flight, [64, 1 << 20] */
     uint32_t timer_count_max;
-    uint32_t recv_buffer_count; /* power of two, [1, 32768]; shared by all connections */
-    uint32_t recv_buffer_bytes; /* [16, 1 << 20] */
-    uint32_t thread_count;      /* for jobs, [1, 64] */
+    uint32_t recv_buffer_count;            /* power of two, [1, 32768]; shared by all connections */
+    uint32_t recv_buffer_bytes;            /* [16, 1 << 20] */
+    uint32_t thread_counts[IO_LANE_COUNT]; /* for jobs, [1, 64] each */
     /* Runs after each batch of completions, timers and jobs: proposals, frames and responses
      * that gathered during the turn leave here. May be NULL. */
     void (*turn_end)(void *owner);

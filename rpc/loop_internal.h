@@ -92,18 +92,24 @@ struct loop_buffers {
     uint32_t each_bytes;
 };
 
+/* Jobs of one kind and the threads that run them. */
+struct loop_lane {
+    struct loop_jobs *jobs;
+    pthread_cond_t wanted;
+    struct list queued; /* under the lock of jobs */
+    uint32_t thread_count;
+    pthread_t threads[LOOP_THREADS_MAX];
+};
+
 struct loop_jobs {
     pthread_mutex_t lock; /* held for list operations alone (I10) */
-    pthread_cond_t wanted;
-    struct list queued;   /* under lock */
+    struct loop_lane lanes[IO_LANE_COUNT];
     struct list finished; /* under lock */
     bool stopping;        /* under lock */
     bool is_open;
     int wake_fd;
     uint64_t wake_count; /* where the read of wake_fd goes */
-    uint32_t thread_count;
     uint32_t unfinished; /* the loop's: offloaded, done not yet called */
-    pthread_t threads[LOOP_THREADS_MAX];
 };
 
 struct loop {

@@ -13,20 +13,22 @@ static void wake(struct loop_jobs *j)
 }
 
 /* NULL: the loop closes, and the queue is empty. */
-static struct io_job *job_next(struct loop_jobs *j)
+static struct io_job *job_next(struct loop_lane *lane)
 {
+    struct loop_jobs *j = lane->jobs;
     pthread_mutex_lock(&j->lock);
-    while (list_is_empty(&j->queued) && !j->stopping)
-        pthread_cond_wait(&j->wanted, &j->lock);
-    struct list *link = list_pop_front(&j->queued);
+    while (list_is_empty(&lane->queued) && !j->stopping)
+        pthread_cond_wait(&lane->wanted, &j->lock);
+    struct list *link = list_pop_front(&lane->queued);
     pthread_mutex_unlock(&j->lock);
     return link ? LIST_ENTRY(link, struct io_job, link) : NULL;
 }
 
 static void *thread_main(void *arg)
 {
-    struct loop_jobs *j = arg;
-    for (struct io_job *job = job_next(j); job; job = job_next(j)) {
+    struct loop_lane *lane = arg;
+    struct loop_jobs *j = lane->jobs;
+    for (struct io_job *job = job_next(lane); job; job = job_next(lane)) {
         job->run(job);
         pthread_mutex_lock(&j->lock);
         bool first = list_is_empty(&j->finished);
@@ -39,34 +41,43 @@ static void *thread_main(void *arg)
 }
 
 /* Signals are for the loop's signalfd, so no job thread takes any. */
-static int threads_start(struct loop_jobs *j, uint32_t count)
+static int threads_start(struct loop_lane *lane, uint32_t count)
 {
     sigset_t all, before;
     sigfillset(&all);
     int err = pthread_sigmask(SIG_SETMASK, &all, &before);
-    while (err == 0 && j->thread_count < count) {
-        err = pthread_create(&j->threads[j->thread_count], NULL, thread_main, j);
+    while (err == 0 && lane->thread_count < count) {
+        err = pthread_create(&lane->threads[lane->thread_count], NULL, thread_main, lane);
         if (err == 0)
-            j->thread_count++;
+            lane->thread_count++;
     }
     IGNORE(pthread_sigmask(SIG_SETMASK, &before, NULL), "only an unknown first argument fails");
     return -err;
 }
 
+static void lane_init(struct loop_jobs *j, struct loop_lane *lane)
+{
+    lane->jobs = j;
+    list_init(&lane->queued);
+    pthread_cond_init(&lane->wanted, NULL);
+}
+
 int loop_jobs_open(struct loop *l, const char **ret_call)
 {
     struct loop_jobs *j = &l->jobs;
-    list_init(&j->queued);
     list_init(&j->finished);
     *ret_call = "eventfd";
     j->wake_fd = eventfd(0, EFD_CLOEXEC);
     if (j->wake_fd < 0)
         return -errno;
     pthread_mutex_init(&j->lock, NULL);
-    pthread_cond_init(&j->wanted, NULL);
+    for (size_t i = 0; i < IO_LANE_COUNT; i++)
+        lane_init(j, &j->lanes[i]);
     j->is_open = true;
     *ret_call = "pthread_create";
-    int err = threads_start(j, l->options.thread_count);
+    int err = 0;
+    for (size_t i = 0; i < IO_LANE_COUNT && err == 0; i++)
+        err = threads_start(&j->lanes[i], l->options.thread_counts[i]);
     if (err < 0)
         return err;
     *ret_call = "io_uring read";
@@ -82,11 +93,14 @@ void loop_jobs_close(struct loop *l)
         return;
     pthread_mutex_lock(&j->lock);
     j->stopping = true;
-    pthread_cond_broadcast(&j->wanted);
+    for (size_t i = 0; i < IO_LANE_COUNT; i++)
+        pthread_cond_broadcast(&j->lanes[i].wanted);
     pthread_mutex_unlock(&j->lock);
-    for (uint32_t i = 0; i < j->thread_count; i++)
-        pthread_join(j->threads[i], NULL);
-    pthread_cond_destroy(&j->wanted);
+    for (size_t i = 0; i < IO_LANE_COUNT; i++) {
+        for (uint32_t k = 0; k < j->lanes[i].thread_count; k++)
+            pthread_join(j->lanes[i].threads[k], NULL);
+        pthread_cond_destroy(&j->lanes[i].wanted);
+    }
     pthread_mutex_destroy(&j->lock);
     close(j->wake_fd);
     j->is_open = false;
@@ -96,11 +110,12 @@ void loop_jobs_offload(struct io *io, struct io_job *job)
 {
     struct loop *l = loop_of(io);
     struct loop_jobs *j = &l->jobs;
+    struct loop_lane *lane = &j->lanes[job->lane];
     j->unfinished++;
     l->counters.jobs_started++;
     pthread_mutex_lock(&j->lock);
-    list_push_back(&j->queued, &job->link);
-    pthread_cond_signal(&j->wanted);
+    list_push_back(&lane->queued, &job->link);
+    pthread_cond_signal(&lane->wanted);
     pthread_mutex_unlock(&j->lock);
 }
 

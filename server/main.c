@@ -16,7 +16,8 @@
 #include "storage/store_guard.h"
 
 enum {
-    JOB_THREADS = 4,
+    WORK_THREADS = 4,
+    READ_THREADS = 3,
     RECV_BUFFERS = 512,
     RECV_BUFFER_BYTES = 8192,
     FILES_BESIDE_CONNECTIONS = 256,
@@ -178,7 +179,7 @@ static enum exit_code open_loop(struct main *m)
         .timer_count_max = 4 * sizes.connections_max + 2 * sizes.requests_max,
         .recv_buffer_count = RECV_BUFFERS,
         .recv_buffer_bytes = RECV_BUFFER_BYTES,
-        .thread_count = JOB_THREADS,
+        .thread_counts = { [IO_LANE_WORK] = WORK_THREADS, [IO_LANE_READ] = READ_THREADS },
         .turn_end = on_turn_end,
         .owner = m,
     };

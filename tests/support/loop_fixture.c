@@ -11,7 +11,7 @@ struct loop_options loop_fixture_options(void)
         .timer_count_max = 64,
         .recv_buffer_count = 64,
         .recv_buffer_bytes = 4096,
-        .thread_count = 2,
+        .thread_counts = { 2, 1 },
     };
 }
 

@@ -2,6 +2,7 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -57,7 +58,7 @@ static void task_done(struct io_job *job)
 static struct bench *bench_open(uint32_t thread_count)
 {
     struct loop_options options = loop_fixture_options();
-    options.thread_count = thread_count;
+    options.thread_counts[IO_LANE_WORK] = thread_count;
     struct bench *b = calloc(1, sizeof *b);
     cr_assert(b);
     b->loop = loop_fixture_open(&options);
@@ -96,6 +97,39 @@ Test(loop_jobs, several_threads_finish_all, .timeout = 60)
     loop_fixture_run(b->loop);
     cr_expect_eq(b->done, JOBS);
     cr_expect(b->done_on_loop);
+    loop_close(b->loop);
+    free(b);
+}
+
+static atomic_bool read_ran;
+
+static void wait_for_read(struct io_job *job)
+{
+    while (!atomic_load(&read_ran))
+        sched_yield();
+    task_run(job);
+}
+
+static void read_run(struct io_job *job)
+{
+    atomic_store(&read_ran, true);
+    task_run(job);
+}
+
+/* Every thread of one lane is busy until a job of the other has run. */
+Test(loop_jobs, lanes_do_not_wait_for_each_other, .timeout = 60)
+{
+    struct bench *b = bench_open(2);
+    for (unsigned i = 0; i < JOBS; i++) {
+        b->tasks[i].job.run = wait_for_read;
+        if (i == JOBS - 1) {
+            b->tasks[i].job.run = read_run;
+            b->tasks[i].job.lane = IO_LANE_READ;
+        }
+        io_offload(loop_io(b->loop), &b->tasks[i].job);
+    }
+    loop_fixture_run(b->loop);
+    cr_expect_eq(b->done, JOBS);
     loop_close(b->loop);
     free(b);
 }

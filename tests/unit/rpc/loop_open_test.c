@@ -27,8 +27,8 @@ Test(loop_open, names_the_option_that_is_out_of_bounds)
         { "recv_buffer_count", &good.recv_buffer_count, 65536 },
         { "recv_buffer_bytes", &good.recv_buffer_bytes, 15 },
         { "recv_buffer_bytes", &good.recv_buffer_bytes, (1 << 20) + 1 },
-        { "thread_count", &good.thread_count, 0 },
-        { "thread_count", &good.thread_count, 65 },
+        { "thread_counts", &good.thread_counts[IO_LANE_WORK], 0 },
+        { "thread_counts", &good.thread_counts[IO_LANE_READ], 65 },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         uint32_t before = *cases[i].knob;

@@ -81,7 +81,7 @@ static void loop_start(struct writer *w)
                                     .timer_count_max = 64,
                                     .recv_buffer_count = 2,
                                     .recv_buffer_bytes = 4096,
-                                    .thread_count = 1 };
+                                    .thread_counts = { 1, 1 } };
     char detail[200] = "";
     cr_assert_eq(loop_open(&w->loop, &options, detail, sizeof detail), LOOP_OK, "%s", detail);
 }
