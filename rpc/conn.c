@@ -335,14 +335,15 @@ static void conn_flush(struct conn *c)
             conn_pause(c);
         return;
     }
-    if (c->session && !o->events->pump(c))
+    /* It takes again: what opens its windows may be among what was not read meanwhile. */
+    if (c->paused && c->session)
+        conn_resume(c);
+    if (c->ending || (c->session && !o->events->pump(c)))
         return;
     if (c->out.size > 0)
         conn_send(c);
     else if (c->last_answer)
         conn_linger(c);
-    if (c->paused && c->session && o->events->waiting_bytes(c) <= o->waiting_bytes_max)
-        conn_resume(c);
 }
 
 void conn_mark(struct conn *c)
