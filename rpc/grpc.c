@@ -32,17 +32,39 @@ size_t grpc_call_waiting_bytes(const struct grpc_call *call)
 
 enum { SMALL_RESPONSE_BYTES = 64 << 10 };
 
-uint8_t *grpc_call_send(struct grpc_call *call, size_t size)
+/* Clients that do not read their answers shall not fill memory, nor stop small answers. */
+static bool admits_response(struct grpc_server *server, size_t size)
 {
     if (size > UINT32_MAX)
-        return NULL;
-    struct grpc_server *server = call->server;
-    /* Clients that do not read their answers shall not fill memory, nor stop small answers. */
-    if (size > SMALL_RESPONSE_BYTES &&
-        server->http2.waiting_bytes + size > server->options.response_bytes_max) {
-        server->counters.responses_refused++;
-        return NULL;
+        return false;
+    if (size <= SMALL_RESPONSE_BYTES ||
+        server->http2.waiting_bytes + size <= server->options.response_bytes_max)
+        return true;
+    server->counters.responses_refused++;
+    return false;
+}
+
+bool grpc_call_is_congested(const struct grpc_call *call)
+{
+    return http2_is_full(call->stream.session);
+}
+
+_Static_assert((int)GRPC_BLOCK_BYTES_BEFORE == (int)GRPC_PREFIX_BYTES, "room for the prefix");
+
+bool grpc_call_send_block(struct grpc_call *call, uint8_t *block, size_t size)
+{
+    if (!admits_response(call->server, size)) {
+        free(block);
+        return false;
     }
+    grpc_prefix_put(block, (uint32_t)size);
+    return http2_stream_give(&call->stream, block, GRPC_PREFIX_BYTES + size);
+}
+
+uint8_t *grpc_call_send(struct grpc_call *call, size_t size)
+{
+    if (!admits_response(call->server, size))
+        return NULL;
     uint8_t *room = http2_stream_room(&call->stream, GRPC_PREFIX_BYTES + size);
     if (!room)
         return NULL;

@@ -49,7 +49,10 @@ enum grpc_status {
     GRPC_UNAUTHENTICATED = 16,
 };
 
-enum { GRPC_LISTENERS_MAX = 16 };
+enum {
+    GRPC_LISTENERS_MAX = 16,
+    GRPC_BLOCK_BYTES_BEFORE = 5, /* what stands in front of each message on the wire */
+};
 
 struct grpc_server;
 struct grpc_call;
@@ -132,6 +135,9 @@ void grpc_server_flush(struct grpc_server *s);
 
 const struct grpc_counters *grpc_server_counters(const struct grpc_server *s);
 
+/* How often a connection ceased to be congested (grpc_call_is_congested). */
+uint64_t grpc_server_drains(const struct grpc_server *s);
+
 /* Stops accepting, sends GOAWAY, lets open calls finish until the deadline, then closes all.
  * `fn` runs when nothing is left; the server is gone then. */
 void grpc_server_close(struct grpc_server *s, uint32_t grace_ms, void (*fn)(void *owner),
@@ -155,6 +161,16 @@ void grpc_call_on_gone(struct grpc_call *call, void (*fn)(void *owner, struct gr
  * to the call; so a message is packed where it is sent from. NULL: out of memory,
  * response_bytes_max or past 2 GiB for one call: finish it with an error. */
 uint8_t *grpc_call_send(struct grpc_call *call, size_t size);
+
+/* So much waits for this client to take it that a large response had better wait until
+ * grpc_server_drains is another number. */
+bool grpc_call_is_congested(const struct grpc_call *call);
+
+/* The same without a copy, for what was packed elsewhere: a block of malloc's with
+ * GRPC_BLOCK_BYTES_BEFORE to spare in front of the message, which is the server's from here on.
+ * Nothing else waits on the call. False as NULL above; the block is freed. */
+bool grpc_call_send_block(struct grpc_call *call, uint8_t *block, size_t size)
+    __attribute__((warn_unused_result));
 
 /* Sent but not on its way yet: what a stream of many messages looks at before the next one. */
 size_t grpc_call_waiting_bytes(const struct grpc_call *call);

@@ -38,8 +38,7 @@ static bool on_conn_pump(struct conn *c)
 
 static uint64_t on_conn_waiting(const struct conn *c)
 {
-    const struct http2 *h = c->session;
-    return h->waiting_bytes;
+    return http2_copied_bytes(c->session);
 }
 
 static uint64_t on_conn_time(struct conn *c, uint64_t now_ms)
@@ -231,6 +230,11 @@ static bool listeners_are_closed(struct grpc_server *s)
         }
     }
     return closed;
+}
+
+uint64_t grpc_server_drains(const struct grpc_server *s)
+{
+    return s->http2.drains;
 }
 
 void grpc_server_flush(struct grpc_server *s)

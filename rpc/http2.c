@@ -36,7 +36,7 @@ static int on_begin_headers(nghttp2_session *ng, const nghttp2_frame *frame, voi
     struct http2_stream *s = NULL;
     /* Behind its last GOAWAY a client takes a stream that this does not name for one that nobody
      * acted on, and sends the request again: so nobody may. */
-    if (!h->ends && h->waiting_bytes <= o->waiting_bytes_max)
+    if (!h->ends && http2_copied_bytes(h) <= o->waiting_bytes_max)
         s = o->events->open(o->owner);
     if (!s) {
         /* gRPC's clients try again by themselves after this code. */
@@ -326,11 +326,16 @@ static uint64_t keepalive_time(struct http2 *h, uint64_t now_ms)
     return now_ms + o->keepalive_timeout_ms;
 }
 
+bool http2_is_full(const struct http2 *h)
+{
+    return h->waiting_bytes > h->env->options.waiting_bytes_max;
+}
+
 /* The client's windows are shut and stay shut. One slow stream beside others is its own affair,
  * within waiting_bytes_max; a shut connection, or more than that, is not. */
 static bool windows_are_stuck(const struct http2 *h)
 {
-    return h->waiting_bytes > h->env->options.waiting_bytes_max ||
+    return http2_is_full(h) ||
            (h->waiting_bytes > 0 && nghttp2_session_get_remote_window_size(h->ng) <= 0);
 }
 

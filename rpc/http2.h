@@ -13,7 +13,9 @@
  * Bounds:   header lists HTTP2_HEADER_BYTES_MAX; streams, windows and control frames by SETTINGS
  *           and nghttp2's flood limits; what waits in the streams of one connection by
  *           waiting_bytes_max: past it new streams are refused, and a client that takes nothing
- *           for write_stall_ms loses its connection.
+ *           for write_stall_ms loses its connection. Blocks that were given count for the second
+ *           alone, lest small answers fail beside a large one: who gives them asks
+ *           http2_is_full first.
  * Errors:   a stream's end that stream, the session's its connection (conn_fail).
  */
 #ifndef RPC_HTTP2_H
@@ -51,6 +53,7 @@ struct http2_stream {
     bool answered;      /* response headers were submitted */
     bool finished;      /* and so was the status */
     bool deferred;      /* nghttp2 has to be told of new bytes */
+    bool is_given;      /* out is a block of http2_stream_give */
     bool closed;
     uint8_t status;
     size_t tail_bytes; /* the status text, at the end of out */
@@ -99,6 +102,7 @@ struct http2_env {
     nghttp2_mem mem;
     struct http2_pool *pool;
     uint64_t waiting_bytes; /* of all sessions */
+    uint64_t drains;        /* how often a session came back to waiting_bytes_max */
 };
 
 struct http2 {
@@ -108,6 +112,7 @@ struct http2 {
     struct list streams;
     struct http2_stream *current; /* the stream of the last frame: frames of one come together */
     uint64_t waiting_bytes;       /* in the streams */
+    uint64_t given_bytes;         /* of them in blocks that were given */
     uint64_t progress_ms;         /* when the last of them left, or the first came */
     uint64_t ping_ms;             /* our ping that is unanswered: when it left; else 0 */
     uint64_t client_ping_ms;      /* the client's last one */
@@ -132,11 +137,25 @@ void http2_close(struct http2 *h);
 /* GOAWAY: no new streams; the connection ends with the last open one. */
 void http2_shutdown(struct http2 *h);
 
+/* More than waiting_bytes_max waits, blocks included. */
+bool http2_is_full(const struct http2 *h);
+
+/* What is not in blocks. */
+static inline uint64_t http2_copied_bytes(const struct http2 *h)
+{
+    return h->waiting_bytes - h->given_bytes;
+}
+
 /* ---- a stream ---- */
 
 /* size more bytes to send, to be filled before anything else happens. NULL: no memory, or past
  * HTTP2's 2 GiB for one stream. */
 uint8_t *http2_stream_room(struct http2_stream *s, size_t size);
+
+/* The same with bytes that lie in a block of malloc's already, which is the stream's from here on;
+ * nothing waits in the stream. False as above, and the block is freed. */
+bool http2_stream_give(struct http2_stream *s, uint8_t *block, size_t size)
+    __attribute__((warn_unused_result));
 
 /* The last of it: status and its text (raw bytes). */
 void http2_stream_finish(struct http2_stream *s, uint32_t status, struct slice text);

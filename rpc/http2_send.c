@@ -71,15 +71,21 @@ static bool out_grow(struct http2_out *out, size_t size)
     return true;
 }
 
-static uint8_t *out_room(struct http2_stream *s, size_t size)
+static void out_count(struct http2 *h, size_t size)
 {
-    struct http2 *h = s->session;
-    if (size > s->out.capacity - s->out.size && !out_grow(&s->out, size))
-        return NULL;
     if (h->waiting_bytes == 0)
         h->progress_ms = conn_now_ms(h->conn);
     h->waiting_bytes += size;
     h->env->waiting_bytes += size;
+}
+
+static uint8_t *out_room(struct http2_stream *s, size_t size)
+{
+    if (size > s->out.capacity - s->out.size && !out_grow(&s->out, size))
+        return NULL;
+    if (s->is_given)
+        s->session->given_bytes += size;
+    out_count(s->session, size);
     uint8_t *room = s->out.data + s->out.size;
     s->out.size += size;
     return room;
@@ -87,9 +93,15 @@ static uint8_t *out_room(struct http2_stream *s, size_t size)
 
 static void out_sent(struct http2_stream *s, size_t size)
 {
+    struct http2 *h = s->session;
+    bool was_full = http2_is_full(h);
     s->out.sent += size;
-    s->session->waiting_bytes -= size;
-    s->session->env->waiting_bytes -= size;
+    h->waiting_bytes -= size;
+    h->env->waiting_bytes -= size;
+    if (s->is_given)
+        h->given_bytes -= size;
+    if (was_full && !http2_is_full(h))
+        h->env->drains++;
 }
 
 void http2_stream_forget(struct http2_stream *s)
@@ -291,18 +303,37 @@ static bool stream_wake(struct http2_stream *s)
     return nghttp2_session_resume_data(s->session->ng, s->id) != NGHTTP2_ERR_NOMEM;
 }
 
+static bool stream_wake_or_fail(struct http2_stream *s)
+{
+    if (stream_wake(s))
+        return true;
+    conn_fail(s->session->conn, CONN_END_NOMEM);
+    return false;
+}
+
 uint8_t *http2_stream_room(struct http2_stream *s, size_t size)
 {
     ASSERT(!s->finished);
     ASSERT(!s->closed);
     uint8_t *room = out_room(s, size);
-    if (!room)
-        return NULL;
-    if (!stream_wake(s)) {
-        conn_fail(s->session->conn, CONN_END_NOMEM);
-        return NULL;
+    return room && stream_wake_or_fail(s) ? room : NULL;
+}
+
+bool http2_stream_give(struct http2_stream *s, uint8_t *block, size_t size)
+{
+    ASSERT(!s->finished);
+    ASSERT(!s->closed);
+    ASSERT(http2_stream_waiting_bytes(s) == 0);
+    if (size > STREAM_BYTES_MAX) {
+        free(block);
+        return false;
     }
-    return room;
+    free(s->out.data);
+    s->out = (struct http2_out){ .data = block, .size = size, .capacity = size };
+    s->is_given = true;
+    s->session->given_bytes += size;
+    out_count(s->session, size);
+    return stream_wake_or_fail(s);
 }
 
 void http2_stream_refuse(struct http2_stream *s, const struct http2_refusal *refusal)
@@ -350,6 +381,5 @@ void http2_stream_finish(struct http2_stream *s, uint32_t status, struct slice t
     }
     s->status = (uint8_t)status;
     s->finished = true;
-    if (!stream_wake(s))
-        conn_fail(s->session->conn, CONN_END_NOMEM);
+    IGNORE(stream_wake_or_fail(s), "the connection is lost then");
 }

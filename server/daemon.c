@@ -11,6 +11,7 @@
 enum {
     STREAMS_MAX = 10000,
     WRITE_STALL_MS = 30000,
+    READ_WAITS_MAX = 4096,
     GRPC_OVERHEAD_BYTES = 512 << 10, /* etcd: grpcOverheadBytes */
     PATH_BYTES_MAX = 4096,
 };
@@ -39,7 +40,7 @@ struct daemon_sizes daemon_sizes_default(void)
         .window_bytes_keep = 4 << 20,
         .store_dirty_bytes_max = 64 << 20,
         .compact_rows_max = 10000, /* a fraction of a second of the writer */
-        .read_jobs_max = 64,
+        .read_jobs_max = 16,
         .learners_max = 1,
         .journal_segment_count_max = 12,
         .journal_segment_bytes = 16 << 20,
@@ -265,6 +266,7 @@ static enum exit_code open_services(struct daemon *d, char *detail)
                       .request_bytes_max = (uint32_t)d->options.flags->max_request_bytes,
                       .txn_ops_max = (uint32_t)d->options.flags->max_txn_ops,
                       .jobs_max = d->options.sizes.read_jobs_max,
+                      .read_waits_max = READ_WAITS_MAX,
                       .response_bytes_max = d->options.sizes.responses_bytes_max,
                       .version = DAEMON_API_VERSION,
                   });
@@ -302,8 +304,10 @@ void daemon_turn_end(struct daemon *d)
 {
     if (d->node)
         node_turn_end(d->node);
-    if (d->grpc)
+    if (d->grpc) {
+        services_turn_end(&d->services, grpc_server_drains(d->grpc));
         grpc_server_flush(d->grpc);
+    }
 }
 
 void daemon_halt(struct daemon *d)

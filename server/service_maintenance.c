@@ -169,7 +169,7 @@ static void hash_begin(struct services *s, struct grpc_call *call, bool is_hash_
         return;
     }
     *job = (struct hash_job){
-        .job = { .run = hash_run, .done = hash_done },
+        .job = { .run = hash_run, .done = hash_done, .lane = IO_LANE_READ },
         .services = s,
         .call = call,
         .is_hash_kv = is_hash_kv,

@@ -22,7 +22,8 @@ struct read_call {
     struct grpc_call *call;
     enum read_kind kind;
     const ProtobufCMessage *request;
-    struct read_job *job; /* NULL: none runs */
+    struct read_job *job;  /* NULL: none runs */
+    struct list wait_link; /* services->read_waits, until a job may begin */
 };
 
 struct read_job {
@@ -40,7 +41,8 @@ struct read_job {
     enum range_outcome outcome;
     enum etcd_error error;
     enum kv_err kv_err;
-    struct slice response; /* packed */
+    uint8_t *response; /* packed, with GRPC_BLOCK_BYTES_BEFORE; of malloc */
+    size_t response_bytes;
 };
 
 /* Whatever the kind: one execution over a view. */
@@ -86,11 +88,25 @@ static const ProtobufCMessageDescriptor *descriptor_of(enum read_kind kind)
                               : &etcdserverpb__txn_request__descriptor;
 }
 
-static void job_run(struct io_job *io_job)
+static bool response_pack(struct read_job *job, const ProtobufCMessage *response)
 {
-    struct read_job *job = LIST_ENTRY(io_job, struct read_job, job);
+    size_t size = protobuf_c_message_get_packed_size(response);
+    if (size > job->services->options.response_bytes_max)
+        return false;
+    job->response = malloc(GRPC_BLOCK_BYTES_BEFORE + size);
+    if (!job->response)
+        return false;
+    job->response_bytes =
+        protobuf_c_message_pack(response, job->response + GRPC_BLOCK_BYTES_BEFORE);
+    return true;
+}
+
+static enum range_outcome job_execute(struct read_job *job)
+{
     const ProtobufCMessage *request =
         pb_arena_unpack(&job->arena, descriptor_of(job->kind), job->request);
+    if (!request)
+        return RANGE_TOO_LARGE;
     struct range_context context = {
         .view = job->view,
         .arena = &job->arena,
@@ -100,25 +116,29 @@ static void job_run(struct io_job *io_job)
     };
     ProtobufCMessage *response;
     Etcdserverpb__ResponseHeader *header;
-    job->outcome = RANGE_TOO_LARGE;
-    if (request)
-        job->outcome =
-            execute(job->kind, &context, request, &response, &header, &job->error, &job->kv_err);
-    if (job->outcome != RANGE_DONE)
-        return;
+    enum range_outcome outcome =
+        execute(job->kind, &context, request, &response, &header, &job->error, &job->kv_err);
+    if (outcome != RANGE_DONE)
+        return outcome;
     header_identify(header, &job->header);
-    if (!pb_arena_pack(&job->arena, response, &job->response))
-        job->outcome = RANGE_TOO_LARGE;
+    return response_pack(job, response) ? RANGE_DONE : RANGE_TOO_LARGE;
 }
 
-static void job_answer(const struct read_job *job, struct grpc_call *call)
+static void job_run(struct io_job *io_job)
+{
+    struct read_job *job = LIST_ENTRY(io_job, struct read_job, job);
+    job->outcome = job_execute(job);
+    arena_done(&job->arena); /* here, because giving back many pages takes its time (I10) */
+}
+
+static void job_answer(struct read_job *job, struct grpc_call *call)
 {
     switch (job->outcome) {
     case RANGE_DONE: {
-        uint8_t *to = grpc_call_send(call, job->response.size);
-        if (!to)
+        uint8_t *response = job->response;
+        job->response = NULL;
+        if (!grpc_call_send_block(call, response, job->response_bytes))
             break;
-        memcpy(to, job->response.data, job->response.size);
         grpc_call_finish(call, GRPC_OK, NULL);
         return;
     }
@@ -135,6 +155,15 @@ static void job_answer(const struct read_job *job, struct grpc_call *call)
     service_refuse(call, ETCD_E_RESPONSE_TOO_LARGE);
 }
 
+static void job_free(struct read_job *job)
+{
+    arena_done(&job->arena);
+    free(job->response);
+    free(job);
+}
+
+static void waits_advance(struct services *s);
+
 static void job_done(struct io_job *io_job)
 {
     struct read_job *job = LIST_ENTRY(io_job, struct read_job, job);
@@ -148,8 +177,8 @@ static void job_done(struct io_job *io_job)
         job->read_call->job = NULL;
         job_answer(job, job->read_call->call);
     }
-    arena_done(&job->arena);
-    free(job);
+    job_free(job);
+    waits_advance(s);
 }
 
 static struct read_job *job_new(struct read_call *r)
@@ -160,8 +189,7 @@ static struct read_job *job_new(struct read_call *r)
         return NULL;
     arena_init(&job->arena, s->options.response_bytes_max);
     if (!pb_arena_pack(&job->arena, r->request, &job->request)) {
-        arena_done(&job->arena);
-        free(job);
+        job_free(job);
         return NULL;
     }
     const struct machine_state *state = node_machine_state(s->options.node);
@@ -172,26 +200,92 @@ static struct read_job *job_new(struct read_call *r)
     job->compact_revision = state->compact_revision;
     etcdserverpb__response_header__init(&job->header);
     service_fill_header(s, &job->header);
-    job->job = (struct io_job){ .run = job_run, .done = job_done };
+    job->job = (struct io_job){ .run = job_run, .done = job_done, .lane = IO_LANE_READ };
     list_init(&job->job.link);
     return job;
+}
+
+static void refuse_busy(struct read_call *r)
+{
+    r->services->jobs_refused++;
+    service_refuse(r->call, ETCD_E_TOO_MANY_REQUESTS);
 }
 
 /* Takes the view over. */
 static void job_begin(struct read_call *r, struct kv_view *view)
 {
     struct services *s = r->services;
-    struct read_job *job = s->jobs_running < s->options.jobs_max ? job_new(r) : NULL;
+    struct read_job *job = job_new(r);
     if (!job) {
-        s->jobs_refused++;
         kv_view_close(view);
-        service_refuse(r->call, ETCD_E_TOO_MANY_REQUESTS);
+        refuse_busy(r);
         return;
     }
     job->view = view;
     r->job = job;
     s->jobs_running++;
     io_offload(s->options.io, &job->job);
+}
+
+/* What a client has not taken yet fills memory: until then it gets no more. */
+static bool may_begin(const struct read_call *r)
+{
+    const struct services *s = r->services;
+    return s->jobs_running < s->options.jobs_max && !grpc_call_is_congested(r->call);
+}
+
+/* A long read that may not begin waits without a view, and so pins nothing; what it sees is the
+ * state when it begins, which is no older than was asked for. */
+static void job_begin_or_wait(struct read_call *r, struct kv_view *view)
+{
+    struct services *s = r->services;
+    if (may_begin(r)) {
+        job_begin(r, view);
+        return;
+    }
+    kv_view_close(view);
+    if (s->read_wait_count == s->options.read_waits_max) {
+        refuse_busy(r);
+        return;
+    }
+    list_push_back(&s->read_waits, &r->wait_link);
+    s->read_wait_count++;
+}
+
+static void wait_end(struct services *s, struct read_call *r)
+{
+    list_remove(&r->wait_link);
+    s->read_wait_count--;
+}
+
+static void wait_begin_job(struct services *s, struct read_call *r)
+{
+    struct kv_view *view;
+    wait_end(s, r);
+    if (kv_view_open(node_kv(s->options.node), &view) == KV_OK)
+        job_begin(r, view);
+    else
+        refuse_busy(r);
+}
+
+/* In the order in which they came, past those whose clients are slow. */
+static void waits_advance(struct services *s)
+{
+    for (struct list *at = s->read_waits.next; at != &s->read_waits;) {
+        struct read_call *r = LIST_ENTRY(at, struct read_call, wait_link);
+        at = at->next;
+        if (s->jobs_running >= s->options.jobs_max)
+            return;
+        if (may_begin(r))
+            wait_begin_job(s, r);
+    }
+}
+
+void services_turn_end(struct services *s, uint64_t drains)
+{
+    if (drains != s->drains)
+        waits_advance(s);
+    s->drains = drains;
 }
 
 /* ---- on the loop ---- */
@@ -221,7 +315,7 @@ static void read_now(struct read_call *r)
     enum range_outcome outcome =
         execute(r->kind, &context, r->request, &response, &header, &error, &kv_err);
     if (outcome == RANGE_TOO_LONG || outcome == RANGE_TOO_LARGE) {
-        job_begin(r, view);
+        job_begin_or_wait(r, view);
         return;
     }
     if (outcome == RANGE_DONE) {
@@ -253,6 +347,8 @@ static void on_gone(void *owner, struct grpc_call *call)
     node_cancel_read(r->services->options.node, &r->read);
     if (r->job)
         r->job->read_call = NULL;
+    if (!list_is_empty(&r->wait_link))
+        wait_end(r->services, r);
 }
 
 static void read_begin(struct services *s, struct grpc_call *call, enum read_kind kind,
@@ -268,6 +364,7 @@ static void read_begin(struct services *s, struct grpc_call *call, enum read_kin
     r->kind = kind;
     r->request = request;
     r->read.done = on_confirmed;
+    list_init(&r->wait_link);
     grpc_call_on_gone(call, on_gone, r);
     if (is_serializable)
         read_now(r);

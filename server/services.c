@@ -31,11 +31,13 @@ void services_init(struct services *s, const struct services_options *options)
 {
     *s = (struct services){ .options = *options };
     arena_init(&s->scratch, SCRATCH_BYTES_MAX);
+    list_init(&s->read_waits);
 }
 
 void services_done(struct services *s)
 {
     ASSERT(s->jobs_running == 0);
+    ASSERT(s->read_wait_count == 0);
     arena_done(&s->scratch);
 }
 

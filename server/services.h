@@ -5,8 +5,8 @@
  * off the node first.
  *
  * Owner:    main. Thread: the loop's; long reads run as jobs on views.
- * Bounds:   jobs_max long reads at a time, response_bytes_max an answer; past them
- *           RESOURCE_EXHAUSTED.
+ * Bounds:   jobs_max long reads at a time, read_waits_max that wait for one of these to end,
+ *           response_bytes_max an answer; past them RESOURCE_EXHAUSTED.
  */
 #ifndef SERVER_SERVICES_H
 #define SERVER_SERVICES_H
@@ -22,6 +22,7 @@ struct services_options {
     uint32_t request_bytes_max; /* --max-request-bytes */
     uint32_t txn_ops_max;       /* --max-txn-ops */
     uint32_t jobs_max;
+    uint32_t read_waits_max;
     uint64_t response_bytes_max;
     const char *version; /* what Status answers */
 };
@@ -30,12 +31,18 @@ struct services {
     struct services_options options;
     struct arena scratch; /* of one short read */
     uint32_t jobs_running;
-    uint64_t jobs_refused;  /* jobs_max */
+    struct list read_waits; /* struct read_call, the first waits longest */
+    uint32_t read_wait_count;
+    uint64_t drains;        /* as of the last turn */
+    uint64_t jobs_refused;  /* read_waits_max, or jobs_max of those that do not wait */
     uint64_t views_refused; /* every view was out */
 };
 
 void services_init(struct services *s, const struct services_options *options);
 void services_done(struct services *s); /* no job runs */
+
+/* With grpc_server_drains: long reads whose clients have taken their answers go on. */
+void services_turn_end(struct services *s, uint64_t drains);
 
 /* Ordered by path, for grpc_options; their owner is the struct services. */
 const struct grpc_method *services_methods(size_t *ret_count);

@@ -2,7 +2,7 @@
 
 import pytest
 
-from rpc import Put, Range, prefix_end, txn
+from rpc import DEADLINE_S, Put, Range, prefix_end, txn
 
 KEY, VERSION, CREATE, MOD, VALUE = range(5)
 NONE, ASCEND, DESCEND = range(3)
@@ -135,6 +135,28 @@ def test_unknown_order(client, options):
     refusal = ("INVALID_ARGUMENT", "etcdserver: invalid sort option")
     assert client.refused(Range(key=b"k", **options)) == refusal
     assert client.refused(txn(success=[Put(key=b"k"), Range(key=b"k", **options)])) == refusal
+
+
+def test_more_long_reads_than_run_at_once_wait(client, prefix):
+    """Each walks 600 keys, so each is a job; none is refused, and a short read gets through."""
+    for first in range(0, 600, 100):
+        client.send(txn(success=[Put(key=prefix + b"%04d" % i, value=b"v")
+                                 for i in range(first, first + 100)]))
+    whole = Range(key=prefix, range_end=prefix_end(prefix))
+    replies = [client.kv.Range.future(whole, timeout=DEADLINE_S) for _ in range(300)]
+    assert client.get(prefix + b"0007") == b"v"
+    assert all(len(reply.result().kvs) == 600 for reply in replies)
+
+
+def test_large_answers_beside_short_ones_on_one_connection(client, prefix):
+    value = bytes(range(256)) * 256
+    for first in range(0, 120, 20):
+        client.send(txn(success=[Put(key=prefix + b"%04d" % i, value=value)
+                                 for i in range(first, first + 20)]))
+    whole = Range(key=prefix, range_end=prefix_end(prefix))
+    replies = [client.kv.Range.future(whole, timeout=DEADLINE_S) for _ in range(16)]
+    assert all(client.get(prefix + b"0007") == value for _ in range(20))
+    assert all(len(reply.result().kvs) == 120 for reply in replies)
 
 
 def test_many_keys_in_pages(client, prefix):

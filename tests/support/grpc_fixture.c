@@ -110,6 +110,12 @@ static void on_later(void *owner, struct grpc_call *call, struct slice message)
         grpc_call_on_gone(call, on_later_gone, l);
 }
 
+static void repeat_fill(uint8_t *to, size_t size)
+{
+    for (size_t i = 0; i < size; i++)
+        to[i] = (uint8_t)(i * 31 + i / 251);
+}
+
 static void on_repeat(void *owner, struct grpc_call *call, struct slice message)
 {
     (void)owner;
@@ -119,9 +125,19 @@ static void on_repeat(void *owner, struct grpc_call *call, struct slice message)
         grpc_call_finish(call, GRPC_RESOURCE_EXHAUSTED, "no room");
         return;
     }
-    for (size_t i = 0; i < size; i++)
-        room[i] = (uint8_t)(i * 31 + i / 251);
+    repeat_fill(room, size);
     grpc_call_finish(call, GRPC_OK, NULL);
+}
+
+static void on_block(void *owner, struct grpc_call *call, struct slice message)
+{
+    (void)owner;
+    size_t size = message.size == 4 ? get_be32(message.data) : 0;
+    uint8_t *block = malloc(GRPC_BLOCK_BYTES_BEFORE + size);
+    cr_assert(block);
+    repeat_fill(block + GRPC_BLOCK_BYTES_BEFORE, size);
+    bool is_taken = grpc_call_send_block(call, block, size);
+    grpc_call_finish(call, is_taken ? GRPC_OK : GRPC_RESOURCE_EXHAUSTED, is_taken ? NULL : "no");
 }
 
 static void on_stream(void *owner, struct grpc_call *call, struct slice message)
@@ -194,6 +210,7 @@ static void on_token(void *owner, struct grpc_call *call, struct slice message)
 }
 
 static const struct grpc_method methods[] = {
+    { "/test.Echo/Block", false, on_block, NULL },
     { "/test.Echo/Collect", true, on_collect, on_collect_end },
     { "/test.Echo/Fail", false, on_fail, NULL },
     { "/test.Echo/Hold", false, on_hold, NULL },
@@ -247,7 +264,7 @@ static void server_open(struct grpc_fixture *f)
         .timer_count_max = 16384,
         .recv_buffer_count = 256,
         .recv_buffer_bytes = 16384,
-        .thread_count = 1,
+        .thread_counts = { 1, 1 },
         .turn_end = on_turn_end,
         .owner = f,
     };

@@ -1,5 +1,6 @@
 /* grpc_fixture.h: a gRPC server in a thread of its own, with a service to try it with.
  *
+ * /test.Echo/Block    as Repeat, from a block
  * /test.Echo/Collect  stream in: answers with the bytes received, as decimal digits
  * /test.Echo/Fail     NOT_FOUND "no \x01 100% \xc3\xa9"
  * /test.Echo/Hold     never answers; counts who is gone

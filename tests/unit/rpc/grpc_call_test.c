@@ -147,13 +147,13 @@ static struct slice repeat_message(uint32_t size)
     return slice_of(bytes, h2_message(bytes, 0, slice_of(number, sizeof number)));
 }
 
-Test(grpc_call, response_larger_than_every_window_and_buffer)
+static void expect_large_response(const char *path)
 {
     struct h2_client *small = h2_client_open(grpc_fixture_addr(server),
                                              &(struct h2_client_options){ .window_bytes = 70000 });
     cr_assert(small);
-    int32_t id = h2_client_call(small, &(struct h2_request){ .path = "/test.Echo/Repeat" },
-                                repeat_message(9 << 20), true);
+    int32_t id =
+        h2_client_call(small, &(struct h2_request){ .path = path }, repeat_message(9 << 20), true);
     const struct h2_reply *r = h2_client_wait(small, id);
     cr_assert(r);
     cr_assert_eq(r->grpc_status, GRPC_OK);
@@ -161,6 +161,24 @@ Test(grpc_call, response_larger_than_every_window_and_buffer)
     for (size_t i = 0; i < 9 << 20; i++)
         cr_assert_eq(r->body[GRPC_PREFIX_BYTES + i], (uint8_t)(i * 31 + i / 251), "at %zu", i);
     h2_client_close(small);
+}
+
+Test(grpc_call, response_larger_than_every_window_and_buffer)
+{
+    expect_large_response("/test.Echo/Repeat");
+    expect_large_response("/test.Echo/Block");
+}
+
+/* The stream's memory is used again: by an answer of the other kind, and by one that is empty. */
+Test(grpc_call, blocks_and_copies_in_turn)
+{
+    for (uint32_t i = 0; i < 40; i++) {
+        uint32_t size = i % 4 == 3 ? 0 : i * 1000;
+        const char *path = i % 3 ? "/test.Echo/Block" : "/test.Echo/Repeat";
+        const struct h2_reply *r = ask_path(path, repeat_message(size));
+        cr_assert_eq(r->grpc_status, GRPC_OK);
+        cr_assert_eq(r->body_size, size + GRPC_PREFIX_BYTES);
+    }
 }
 
 Test(grpc_call, error_is_trailers_alone_and_percent_encoded)
@@ -497,16 +515,14 @@ Test(grpc_call_bounds, response_bytes_of_all_calls)
     struct grpc_options o = grpc_fixture_options();
     o.response_bytes_max = 100 * 1024;
     setup_with(&o);
-    struct h2_request q = { .path = "/test.Echo/Repeat" };
-    uint8_t want[4];
-    uint8_t bytes[GRPC_PREFIX_BYTES + sizeof want];
-    put_be32(want, 200 * 1024);
-    size_t size = h2_message(bytes, 0, slice_of(want, sizeof want));
-    cr_assert_eq(ask(&q, slice_of(bytes, size))->grpc_status, GRPC_RESOURCE_EXHAUSTED);
-    put_be32(want, 60 * 1024);
-    size = h2_message(bytes, 0, slice_of(want, sizeof want));
-    cr_assert_eq(ask(&q, slice_of(bytes, size))->grpc_status, GRPC_OK);
-    cr_assert_eq(teardown_counters().responses_refused, 1);
+    static const char *const paths[] = { "/test.Echo/Repeat", "/test.Echo/Block" };
+    for (size_t i = 0; i < 2; i++) {
+        const struct h2_reply *r = ask_path(paths[i], repeat_message(200 * 1024));
+        cr_assert_eq(r->grpc_status, GRPC_RESOURCE_EXHAUSTED);
+        r = ask_path(paths[i], repeat_message(60 * 1024));
+        cr_assert_eq(r->grpc_status, GRPC_OK);
+    }
+    cr_assert_eq(teardown_counters().responses_refused, 2);
 }
 
 Test(grpc_call, a_thousand_streams_at_once)

@@ -253,6 +253,69 @@ Test(grpc_conn, responses_that_wait_have_a_cap)
     grpc_fixture_close(server, NULL);
 }
 
+/* Another client's calls make the turns that tell. */
+static void await_full_socket(struct grpc_fixture *server)
+{
+    struct h2_client *other = client_of(server);
+    uint64_t sent_bytes = 0;
+    for (int small_steps = 0; small_steps < 50;) {
+        cr_assert_eq(unary_status(other), GRPC_OK);
+        uint64_t now = grpc_fixture_counters(server).sent_bytes;
+        bool is_small = now > CONN_OUT_BYTES && now - sent_bytes < 1000;
+        small_steps = is_small ? small_steps + 1 : 0;
+        sent_bytes = now;
+    }
+    h2_client_close(other);
+}
+
+/* The socket is full, and so nothing more is read of a client for whom so much waits: but what it
+ * says next opens its windows. */
+Test(grpc_conn, what_a_paused_client_says_is_read_when_it_takes_again)
+{
+    struct grpc_options o = grpc_fixture_options();
+    o.connection_out_bytes_max = 100 * 1000;
+    struct grpc_fixture *server = grpc_fixture_open(&o);
+    struct h2_client *c = h2_client_open(grpc_fixture_addr(server),
+                                         &(struct h2_client_options){ .window_bytes = 24 << 20 });
+    cr_assert(c);
+    uint8_t message[9] = { 0, 0, 0, 0, 4 };
+    put_be32(message + 5, 60 << 20);
+    struct h2_request q = { .path = "/test.Echo/Repeat" };
+    int32_t id = h2_client_call(c, &q, slice_of(message, sizeof message), true);
+    await_full_socket(server);
+    cr_assert(h2_client_ping(c)); /* and this pauses it */
+    const struct h2_reply *r = h2_client_wait(c, id);
+    cr_assert(r);
+    cr_assert_eq(r->grpc_status, GRPC_OK);
+    h2_client_close(c);
+    cr_assert_eq(grpc_fixture_close(server, NULL).connections_stalled, 0);
+}
+
+/* A list that a client takes its time for is no reason to refuse its other requests. */
+Test(grpc_conn, small_answers_pass_a_large_one)
+{
+    struct grpc_options o = grpc_fixture_options();
+    o.connection_out_bytes_max = 100 * 1000;
+    struct grpc_fixture *server = grpc_fixture_open(&o);
+    struct h2_client *c = client_of(server);
+    nghttp2_settings_entry narrow = { NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, 1000 };
+    cr_assert(h2_client_settings(c, &narrow, 1));
+    uint8_t message[9] = { 0, 0, 0, 0, 4 };
+    put_be32(message + 5, 150 * 1000);
+    struct h2_request block = { .path = "/test.Echo/Block" };
+    int32_t first = h2_client_call(c, &block, slice_of(message, sizeof message), true);
+    cr_assert(h2_client_ping(c));
+    cr_assert(h2_client_wait_pings(c, 1, 0));
+    cr_assert_eq(unary_status(c), GRPC_OK);
+    nghttp2_settings_entry open = { NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, 1 << 20 };
+    cr_assert(h2_client_settings(c, &open, 1));
+    const struct h2_reply *r = h2_client_wait(c, first);
+    cr_assert(r);
+    cr_assert_eq(r->body_size, 150 * 1000 + 5);
+    h2_client_close(c);
+    cr_assert_eq(grpc_fixture_close(server, NULL).calls_refused, 0);
+}
+
 /* ---- clients that do not read ---- */
 
 static bool one_stalled(const struct grpc_counters *c)
