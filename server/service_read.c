@@ -11,7 +11,10 @@
 #include "server/range.h"
 #include "server/services.h"
 
-enum { LOOP_STEPS_MAX = 256 }; /* keys visited on the loop, about a quarter of a millisecond */
+enum {
+    LOOP_STEPS_MAX = 256, /* keys visited on the loop, about a quarter of a millisecond */
+    LOOP_RESPONSE_BYTES_MAX = 512 << 10,
+};
 
 enum read_kind { READ_RANGE, READ_TXN };
 
@@ -314,14 +317,17 @@ static void read_now(struct read_call *r)
     enum kv_err kv_err = KV_OK;
     enum range_outcome outcome =
         execute(r->kind, &context, r->request, &response, &header, &error, &kv_err);
-    if (outcome == RANGE_TOO_LONG || outcome == RANGE_TOO_LARGE) {
+    size_t size = 0;
+    if (outcome == RANGE_DONE) {
+        service_fill_header(s, header);
+        size = protobuf_c_message_get_packed_size(response);
+    }
+    if (outcome == RANGE_TOO_LONG || outcome == RANGE_TOO_LARGE || size > LOOP_RESPONSE_BYTES_MAX) {
         job_begin_or_wait(r, view);
         return;
     }
-    if (outcome == RANGE_DONE) {
-        service_fill_header(s, header);
-        service_reply(r->call, response);
-    }
+    if (outcome == RANGE_DONE)
+        service_reply_sized(r->call, response, size);
     kv_view_close(view);
     if (outcome == RANGE_REFUSED)
         service_refuse(r->call, error);

@@ -3,8 +3,9 @@
 #include "base/assert.h"
 #include "proto/pb_arena.h"
 
-/* A short read that outgrows this becomes a job. */
-#define SCRATCH_BYTES_MAX ((size_t)8 << 20)
+/* A short read that outgrows this becomes a job: with copies of long values, for the rest is views.
+ */
+#define SCRATCH_BYTES_MAX ((size_t)512 << 10)
 
 static const struct grpc_method methods[] = {
     { .path = "/etcdserverpb.Cluster/MemberList", .on_message = service_cluster_member_list },
@@ -75,7 +76,12 @@ void service_fill_header(const struct services *s, Etcdserverpb__ResponseHeader 
 
 void service_reply(struct grpc_call *call, const ProtobufCMessage *response)
 {
-    uint8_t *to = grpc_call_send(call, protobuf_c_message_get_packed_size(response));
+    service_reply_sized(call, response, protobuf_c_message_get_packed_size(response));
+}
+
+void service_reply_sized(struct grpc_call *call, const ProtobufCMessage *response, size_t size)
+{
+    uint8_t *to = grpc_call_send(call, size);
     if (!to) {
         service_refuse(call, ETCD_E_RESPONSE_TOO_LARGE);
         return;
