@@ -132,6 +132,7 @@ void conn_fail(struct conn *c, enum conn_end end)
     c->ending = true;
     conn_count(c->set->options.counters, end);
     list_remove(&c->dirty_link);
+    list_remove(&c->hold_link);
     list_remove(&c->link);
     list_push_back(&c->set->dead, &c->link);
 }
@@ -172,6 +173,11 @@ static void conn_bury(struct conn *c)
 /* ---- receiving ---- */
 
 static void on_recv(void *owner, struct slice bytes, int32_t result);
+
+static bool shall_read(const struct conn *c)
+{
+    return !c->paused && list_is_empty(&c->hold_link);
+}
 
 static bool conn_read(struct conn *c)
 {
@@ -257,23 +263,61 @@ static void on_recv(void *owner, struct slice bytes, int32_t result)
         return;
     }
     /* A cancellation was for a pause, which may be over by now. */
-    if (result != -ECANCELED || (!c->paused && !conn_read(c)))
+    if (result != -ECANCELED || (shall_read(c) && !conn_read(c)))
         conn_fail(c, CONN_END_CLOSED);
+}
+
+static void read_stop(struct conn *c)
+{
+    if (c->reading)
+        io_cancel(c->set->options.io, c->recv_ref);
+}
+
+static void read_go_on(struct conn *c)
+{
+    if (shall_read(c) && !c->reading && !c->read_all && !conn_read(c))
+        conn_fail(c, CONN_END_NOMEM);
 }
 
 /* The client takes nothing and yet causes more to be sent: it has to take some first. */
 static void conn_pause(struct conn *c)
 {
     c->paused = true;
-    if (c->reading)
-        io_cancel(c->set->options.io, c->recv_ref);
+    read_stop(c);
 }
 
 static void conn_resume(struct conn *c)
 {
     c->paused = false;
-    if (!c->reading && !c->read_all && !conn_read(c))
-        conn_fail(c, CONN_END_NOMEM);
+    read_go_on(c);
+}
+
+void conn_hold(struct conn *c)
+{
+    if (c->ending || !list_is_empty(&c->hold_link))
+        return;
+    list_push_back(&c->set->held, &c->hold_link);
+    c->held_ms = conn_now_ms(c);
+    c->set->options.counters->connections_held++;
+    read_stop(c);
+    conn_wake_by(c, c->held_ms + CONN_HOLD_MS);
+}
+
+static void conn_release(struct conn *c)
+{
+    list_remove(&c->hold_link);
+    read_go_on(c);
+}
+
+void conn_set_release(struct conn_set *set, size_t count)
+{
+    for (; count > 0 && !list_is_empty(&set->held); count--)
+        conn_release(LIST_ENTRY(set->held.next, struct conn, hold_link));
+}
+
+static bool conn_is_held_past(const struct conn *c, uint64_t now_ms)
+{
+    return !list_is_empty(&c->hold_link) && now_ms >= c->held_ms + CONN_HOLD_MS;
 }
 
 /* ---- sending ---- */
@@ -420,6 +464,10 @@ static void on_timer(void *owner)
         return;
     if (c->linger_ms && conn_is_late(c, now_ms, c->linger_ms, CONN_END_CLOSED, &next_ms))
         return;
+    if (conn_is_held_past(c, now_ms))
+        conn_release(c);
+    else if (!list_is_empty(&c->hold_link) && c->held_ms + CONN_HOLD_MS < next_ms)
+        next_ms = c->held_ms + CONN_HOLD_MS;
     if (c->session) {
         uint64_t session_ms = o->events->time(c, now_ms);
         if (session_ms < next_ms)
@@ -437,6 +485,7 @@ void conn_set_init(struct conn_set *set, const struct conn_options *options)
     list_init(&set->all);
     list_init(&set->dirty);
     list_init(&set->dead);
+    list_init(&set->held);
 }
 
 void conn_set_done(struct conn_set *set)
@@ -459,6 +508,7 @@ static struct conn *conn_new(struct conn_set *set, int fd)
     c->fd = fd;
     list_init(&c->link);
     list_init(&c->dirty_link);
+    list_init(&c->hold_link);
     timer_init(&c->timer, on_timer, c);
     c->accepted_ms = conn_now_ms(c);
     c->received_ms = c->accepted_ms;

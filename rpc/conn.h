@@ -26,6 +26,7 @@ enum {
     CONN_FIRST_BYTES_MAX = 24, /* what tells the protocols apart: RFC 9113 §3.4 */
     CONN_HANDSHAKE_MS = 10 * 1000,
     CONN_LINGER_MS = 1000, /* after an answer that ends the connection */
+    CONN_HOLD_MS = 500,    /* at most: what it says may matter more than what was refused */
     /* The session stops filling at the first figure and may go past it by one frame and its
      * trailers. It is also the step in which a slow client's progress is seen. */
     CONN_OUT_BYTES = 128 * 1024,
@@ -82,6 +83,7 @@ struct conn_set {
     struct list all;
     struct list dirty;
     struct list dead;
+    struct list held; /* the first was held first */
     size_t count;
     struct conn_spare *spare; /* out buffers at rest */
     size_t spare_count;
@@ -97,6 +99,7 @@ struct conn {
     struct conn_set *set;
     struct list link; /* set->all, or set->dead */
     struct list dirty_link;
+    struct list hold_link; /* set->held */
     int fd;
     enum conn_protocol protocol;
     bool settled;     /* the handshake is done */
@@ -115,6 +118,7 @@ struct conn {
     uint64_t accepted_ms;
     uint64_t received_ms; /* when bytes last came */
     uint64_t sending_ms;  /* when the send in flight began */
+    uint64_t held_ms;     /* when it was */
     uint64_t linger_ms;   /* 0, or when the last answer was out */
     void *session;
 };
@@ -132,6 +136,13 @@ void conn_set_flush(struct conn_set *set);
 
 /* Ends it; its session is told at the next flush. Again: nothing. */
 void conn_fail(struct conn *c, enum conn_end end);
+
+/* Reads nothing more of it until it is released, or CONN_HOLD_MS are over: its requests wait where
+ * they cost nothing, which is with the client. Again: nothing. */
+void conn_hold(struct conn *c);
+
+/* Those that were held first, so many of them. */
+void conn_set_release(struct conn_set *set, size_t count);
 
 /* It has something to write. */
 void conn_mark(struct conn *c);

@@ -85,6 +85,13 @@ void grpc_call_finish(struct grpc_call *call, enum grpc_status status, const cha
     http2_stream_finish(&call->stream, (uint32_t)status, slice_of_text(text ? text : ""));
 }
 
+void grpc_call_finish_busy(struct grpc_call *call, const char *text)
+{
+    call->server->counters.calls_busy++;
+    conn_hold(call->stream.session->conn);
+    grpc_call_finish(call, GRPC_RESOURCE_EXHAUSTED, text);
+}
+
 void grpc_call_lose(struct grpc_call *call)
 {
     void (*fn)(void *owner, struct grpc_call *call) = call->gone_fn;

@@ -101,6 +101,8 @@ struct grpc_counters {
     uint64_t connections_stalled; /* write_stall_ms */
     uint64_t connections_silent;  /* no handshake in 10 s, or no answer to a ping */
     uint64_t connections_pinging; /* too_many_pings */
+    uint64_t connections_held;    /* by a call that ended busy */
+    uint64_t calls_busy;          /* grpc_call_finish_busy */
     uint64_t calls_started;
     uint64_t calls_open;
     uint64_t calls_too_large;
@@ -134,6 +136,9 @@ int grpc_server_listen(struct grpc_server *s, const struct io_addr *addr,
 void grpc_server_flush(struct grpc_server *s);
 
 const struct grpc_counters *grpc_server_counters(const struct grpc_server *s);
+
+/* There is room again: so many connections that were held are read again, oldest first. */
+void grpc_server_take_more(struct grpc_server *s, size_t connections);
 
 /* How often a connection ceased to be congested (grpc_call_is_congested). */
 uint64_t grpc_server_drains(const struct grpc_server *s);
@@ -177,5 +182,10 @@ size_t grpc_call_waiting_bytes(const struct grpc_call *call);
 
 /* Ends it. text: the status message, any bytes (percent-encoded on the wire); NULL with GRPC_OK. */
 void grpc_call_finish(struct grpc_call *call, enum grpc_status status, const char *text);
+
+/* The same with RESOURCE_EXHAUSTED, for want of room. A client that goes on asking would have the
+ * server spend its time on refusing, so nothing more is read of its connection for a while: until
+ * grpc_server_take_more, or half a second has gone by. */
+void grpc_call_finish_busy(struct grpc_call *call, const char *text);
 
 #endif

@@ -232,6 +232,11 @@ static bool listeners_are_closed(struct grpc_server *s)
     return closed;
 }
 
+void grpc_server_take_more(struct grpc_server *s, size_t connections)
+{
+    conn_set_release(&s->conns, connections);
+}
+
 uint64_t grpc_server_drains(const struct grpc_server *s)
 {
     return s->http2.drains;

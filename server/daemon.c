@@ -34,7 +34,7 @@ struct daemon_sizes daemon_sizes_default(void)
 {
     return (struct daemon_sizes){
         .connections_max = 16384,
-        .requests_max = 65536,
+        .requests_max = 8192, /* a tenth of a second; more would come too late for clients */
         .window_entries_max = 1 << 17,
         .views_max = 96,
         .window_bytes_keep = 4 << 20,
@@ -305,7 +305,7 @@ void daemon_turn_end(struct daemon *d)
     if (d->node)
         node_turn_end(d->node);
     if (d->grpc) {
-        services_turn_end(&d->services, grpc_server_drains(d->grpc));
+        services_turn_end(&d->services, d->grpc);
         grpc_server_flush(d->grpc);
     }
 }

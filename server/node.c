@@ -114,6 +114,13 @@ void node_submit(struct node *node, struct request *request)
         request->done(request);
 }
 
+struct node_waiting node_waiting(const struct node *node)
+{
+    return (struct node_waiting){ .writes = (uint32_t)node->requests.by_id.count,
+                                  .reads = (uint32_t)node->reads.count,
+                                  .max = node->options.requests_max };
+}
+
 void node_cancel(struct node *node, struct request *request)
 {
     requests_cancel(&node->requests, request);

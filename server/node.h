@@ -86,6 +86,15 @@ void node_close(struct node *node, void (*fn)(void *owner), void *owner);
 
 /* Takes the request on: request->done will run. Fails at once, through done, past a cap. */
 void node_submit(struct node *node, struct request *request);
+
+/* How many writes and reads wait, and how many of each may. */
+struct node_waiting {
+    uint32_t writes;
+    uint32_t reads;
+    uint32_t max;
+};
+struct node_waiting node_waiting(const struct node *node);
+
 void node_cancel(struct node *node, struct request *request);
 
 /* Runs read->done when a linearizable read may be served. */

@@ -284,7 +284,7 @@ static void waits_advance(struct services *s)
     }
 }
 
-void services_turn_end(struct services *s, uint64_t drains)
+void service_reads_advance(struct services *s, uint64_t drains)
 {
     if (drains != s->drains)
         waits_advance(s);

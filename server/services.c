@@ -42,9 +42,38 @@ void services_done(struct services *s)
     arena_done(&s->scratch);
 }
 
+/* Clients that were refused for want of room are read again a few at a time, while a quarter is
+ * free: all at once they would only be refused again, each time at the cost of what could be
+ * done, and late they would leave the node idle. How many requests a connection brings is told by
+ * how many of it were refused before it was held. */
+static void take_more(struct services *s, struct grpc_server *grpc)
+{
+    const struct grpc_counters *counters = grpc_server_counters(grpc);
+    uint64_t holds = counters->connections_held - s->holds_seen;
+    if (holds > 0) {
+        s->refused_per_hold = (counters->calls_busy - s->busy_seen) / holds;
+        s->holds_seen = counters->connections_held;
+        s->busy_seen = counters->calls_busy;
+    }
+    struct node_waiting waiting = node_waiting(s->options.node);
+    uint32_t most = waiting.writes > waiting.reads ? waiting.writes : waiting.reads;
+    uint32_t room = waiting.max - most;
+    if (room >= waiting.max / 4)
+        grpc_server_take_more(grpc, 1 + room / (2 * (s->refused_per_hold + 1)));
+}
+
+void services_turn_end(struct services *s, struct grpc_server *grpc)
+{
+    take_more(s, grpc);
+    service_reads_advance(s, grpc_server_drains(grpc));
+}
+
 void service_refuse(struct grpc_call *call, enum etcd_error error)
 {
-    grpc_call_finish(call, etcd_error_status(error), etcd_error_text(error));
+    if (error == ETCD_E_TOO_MANY_REQUESTS)
+        grpc_call_finish_busy(call, etcd_error_text(error));
+    else
+        grpc_call_finish(call, etcd_error_status(error), etcd_error_text(error));
 }
 
 ProtobufCMessage *service_unpack(struct grpc_call *call,

@@ -33,6 +33,9 @@ struct services {
     uint32_t jobs_running;
     struct list read_waits; /* struct read_call, the first waits longest */
     uint32_t read_wait_count;
+    uint64_t holds_seen; /* grpc_counters.connections_held, and calls_busy, as of the last hold */
+    uint64_t busy_seen;
+    uint64_t refused_per_hold;
     uint64_t drains;        /* as of the last turn */
     uint64_t jobs_refused;  /* read_waits_max, or jobs_max of those that do not wait */
     uint64_t views_refused; /* every view was out */
@@ -41,8 +44,8 @@ struct services {
 void services_init(struct services *s, const struct services_options *options);
 void services_done(struct services *s); /* no job runs */
 
-/* With grpc_server_drains: long reads whose clients have taken their answers go on. */
-void services_turn_end(struct services *s, uint64_t drains);
+/* What waited for room, here or with the clients, goes on. */
+void services_turn_end(struct services *s, struct grpc_server *grpc);
 
 /* Ordered by path, for grpc_options; their owner is the struct services. */
 const struct grpc_method *services_methods(size_t *ret_count);
@@ -81,6 +84,10 @@ void service_maintenance_hash_kv(void *owner, struct grpc_call *call, struct sli
 void service_maintenance_move_leader(void *owner, struct grpc_call *call, struct slice message);
 void service_cluster_member_list(void *owner, struct grpc_call *call, struct slice message);
 void service_health_check(void *owner, struct grpc_call *call, struct slice message);
+
+/* service_read.c: with grpc_server_drains; long reads whose clients have taken their answers go on.
+ */
+void service_reads_advance(struct services *s, uint64_t drains);
 
 /* service_read.c: a transaction of ranges alone, decoded and checked. */
 void service_read_txn(struct services *s, struct grpc_call *call,

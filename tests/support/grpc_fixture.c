@@ -209,12 +209,29 @@ static void on_token(void *owner, struct grpc_call *call, struct slice message)
     grpc_call_finish(call, m->has_leader ? GRPC_OK : GRPC_UNAVAILABLE, "no leader is asked for");
 }
 
+static void on_busy(void *owner, struct grpc_call *call, struct slice message)
+{
+    (void)owner;
+    (void)message;
+    grpc_call_finish_busy(call, "busy");
+}
+
+static void on_more(void *owner, struct grpc_call *call, struct slice message)
+{
+    struct grpc_fixture *f = owner;
+    grpc_server_take_more(f->server, 1);
+    answer(call, message);
+    grpc_call_finish(call, GRPC_OK, NULL);
+}
+
 static const struct grpc_method methods[] = {
     { "/test.Echo/Block", false, on_block, NULL },
+    { "/test.Echo/Busy", false, on_busy, NULL },
     { "/test.Echo/Collect", true, on_collect, on_collect_end },
     { "/test.Echo/Fail", false, on_fail, NULL },
     { "/test.Echo/Hold", false, on_hold, NULL },
     { "/test.Echo/Later", false, on_later, NULL },
+    { "/test.Echo/More", false, on_more, NULL },
     { "/test.Echo/Repeat", false, on_repeat, NULL },
     { "/test.Echo/Stream", true, on_stream, on_stream_end },
     { "/test.Echo/Token", false, on_token, NULL },

@@ -1,10 +1,12 @@
 /* grpc_fixture.h: a gRPC server in a thread of its own, with a service to try it with.
  *
  * /test.Echo/Block    as Repeat, from a block
+ * /test.Echo/Busy     grpc_call_finish_busy
  * /test.Echo/Collect  stream in: answers with the bytes received, as decimal digits
  * /test.Echo/Fail     NOT_FOUND "no \x01 100% \xc3\xa9"
  * /test.Echo/Hold     never answers; counts who is gone
  * /test.Echo/Later    echoes from a timer
+ * /test.Echo/More     echoes, and the server reads one more of those that were held
  * /test.Echo/Repeat   answers with as many bytes as its message, four bytes big-endian, says
  * /test.Echo/Stream   both ways: echoes each message at once; OK when the client has ended
  * /test.Echo/Token    answers with the token and whether a leader is asked for

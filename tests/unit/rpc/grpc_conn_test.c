@@ -316,6 +316,71 @@ Test(grpc_conn, small_answers_pass_a_large_one)
     cr_assert_eq(grpc_fixture_close(server, NULL).calls_refused, 0);
 }
 
+/* ---- clients that ask for more than can be done ---- */
+
+static int32_t call_begin(struct h2_client *c, const char *path)
+{
+    static const uint8_t empty[5];
+    int32_t id = h2_client_call(c, &(struct h2_request){ .path = path },
+                                slice_of(empty, sizeof empty), true);
+    cr_assert_gt(id, 0);
+    return id;
+}
+
+static uint32_t call_status(struct h2_client *c, int32_t id)
+{
+    const struct h2_reply *r = h2_client_wait(c, id);
+    cr_assert(r);
+    return (uint32_t)r->grpc_status;
+}
+
+Test(grpc_conn, who_is_refused_for_want_of_room_is_held)
+{
+    struct grpc_fixture *server = grpc_fixture_open(NULL);
+    struct h2_client *c = client_of(server);
+    struct h2_client *other = client_of(server);
+    cr_assert_eq(call_status(c, call_begin(c, "/test.Echo/Busy")), GRPC_RESOURCE_EXHAUSTED);
+    int32_t held = call_begin(c, "/test.Echo/Unary");
+    for (int i = 0; i < 20; i++)
+        cr_assert_eq(unary_status(other), GRPC_OK);
+    cr_assert_eq(grpc_fixture_counters(server).calls_open, 0, "not read yet");
+    cr_assert_eq(call_status(other, call_begin(other, "/test.Echo/More")), GRPC_OK);
+    cr_assert_eq(call_status(c, held), GRPC_OK);
+    h2_client_close(c);
+    h2_client_close(other);
+    struct grpc_counters counters = grpc_fixture_close(server, NULL);
+    cr_assert_eq(counters.connections_held, 1);
+    cr_assert_eq(counters.calls_busy, 1);
+}
+
+/* Whatever becomes of the room: what it has to say may be a lease's keepalive. */
+Test(grpc_conn, nobody_is_held_for_long)
+{
+    struct grpc_fixture *server = grpc_fixture_open(NULL);
+    struct h2_client *c = client_of(server);
+    for (int i = 0; i < 2; i++) {
+        int32_t first = call_begin(c, "/test.Echo/Busy");
+        int32_t second = call_begin(c, "/test.Echo/Unary");
+        cr_assert_eq(call_status(c, first), GRPC_RESOURCE_EXHAUSTED);
+        cr_assert_eq(call_status(c, second), GRPC_OK);
+    }
+    h2_client_close(c);
+    cr_assert_eq(grpc_fixture_close(server, NULL).connections_held, 2);
+}
+
+/* It may go while it is held. */
+Test(grpc_conn, a_held_client_that_leaves_is_forgotten)
+{
+    struct grpc_fixture *server = grpc_fixture_open(NULL);
+    struct h2_client *c = client_of(server);
+    cr_assert_eq(call_status(c, call_begin(c, "/test.Echo/Busy")), GRPC_RESOURCE_EXHAUSTED);
+    h2_client_close(c);
+    c = client_of(server);
+    cr_assert_eq(unary_status(c), GRPC_OK);
+    h2_client_close(c);
+    cr_assert_eq(grpc_fixture_close(server, NULL).connections_open, 0);
+}
+
 /* ---- clients that do not read ---- */
 
 static bool one_stalled(const struct grpc_counters *c)
