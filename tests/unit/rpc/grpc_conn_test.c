@@ -7,7 +7,6 @@
 #include <unistd.h>
 
 #include "base/bytes.h"
-#include "rpc/conn.h"
 #include "tests/support/grpc_fixture.h"
 #include "tests/support/h2_client.h"
 
@@ -253,16 +252,21 @@ Test(grpc_conn, responses_that_wait_have_a_cap)
     grpc_fixture_close(server, NULL);
 }
 
-/* Another client's calls make the turns that tell. */
+static bool one_call_began(const struct grpc_counters *c)
+{
+    return c->calls_started == 1;
+}
+
+/* Of the only call's client. Another client's calls make the turns that tell. */
 static void await_full_socket(struct grpc_fixture *server)
 {
+    cr_assert(grpc_fixture_await(server, one_call_began));
     struct h2_client *other = client_of(server);
     uint64_t sent_bytes = 0;
     for (int small_steps = 0; small_steps < 50;) {
         cr_assert_eq(unary_status(other), GRPC_OK);
         uint64_t now = grpc_fixture_counters(server).sent_bytes;
-        bool is_small = now > CONN_OUT_BYTES && now - sent_bytes < 1000;
-        small_steps = is_small ? small_steps + 1 : 0;
+        small_steps = now - sent_bytes < 1000 ? small_steps + 1 : 0;
         sent_bytes = now;
     }
     h2_client_close(other);
@@ -276,12 +280,13 @@ Test(grpc_conn, what_a_paused_client_says_is_read_when_it_takes_again)
     o.connection_out_bytes_max = 100 * 1000;
     struct grpc_fixture *server = grpc_fixture_open(&o);
     struct h2_client *c = h2_client_open(grpc_fixture_addr(server),
-                                         &(struct h2_client_options){ .window_bytes = 24 << 20 });
+                                         &(struct h2_client_options){ .window_bytes = 14 << 20 });
     cr_assert(c);
     uint8_t message[9] = { 0, 0, 0, 0, 4 };
-    put_be32(message + 5, 60 << 20);
+    put_be32(message + 5, 24 << 20);
     struct h2_request q = { .path = "/test.Echo/Repeat" };
     int32_t id = h2_client_call(c, &q, slice_of(message, sizeof message), true);
+    cr_assert(h2_client_flush(c));
     await_full_socket(server);
     cr_assert(h2_client_ping(c)); /* and this pauses it */
     const struct h2_reply *r = h2_client_wait(c, id);
