@@ -83,6 +83,7 @@ help:
 	@echo 'make soak MINUTES=30    new seeds on all cores, report in build/soak-report.txt'
 	@echo 'make fuzz TARGET=peer MINUTES=10   bytes that nobody should send (clang: with libFuzzer)'
 	@echo 'make measure   an idle cluster, and starts with a million keys on disk'
+	@echo 'make perf-check   instructions of each operation beside the baseline (needs valgrind)'
 	@echo 'make mutants   break the code on purpose, see which checker catches it'
 	@echo 'make coverage  what the unit tests of raft/ run of it (MISSED=1: and what they do not)'
 	@echo 'make lint      structure, purity, banned calls, formatting'
@@ -166,6 +167,15 @@ $(B)/tests/fuzz/fuzz: $(FUZZ_C:%.c=$(B)/obj/%.o) $(FUZZ_SUPPORT:%.c=$(B)/obj/%.o
 $(B)/tests/e2e/writers: $(B)/obj/tests/e2e/writers.o $(CLIENT_O) $(LIB)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
+# What perf-check counts the instructions of; whole members come with the simulator.
+PERF_OPS_C := $(addprefix tests/perf/,operations.c keys.c) $(wildcard tests/perf/op_*.c)
+PERF_OPS_O := $(PERF_OPS_C:%.c=$(B)/obj/%.o) $(filter-out %/main.o,$(SIM_O)) $(SIM_LOAD_O) \
+		$(addprefix $(B)/obj/tests/support/,fake_io.o fake_net.o inline_io.o peer_entries.o \
+		raft_rig.o store_rig.o)
+$(B)/tests/perf/operations: $(PERF_OPS_O) $(LIB)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(LDFLAGS) $(SIM_WRAP) -o $@ $^ $(LDLIBS) -lcriterion
 
 $(B)/tests/perf/%: $(B)/obj/tests/perf/%.o $(CLIENT_O) $(LIB)
 	@mkdir -p $(@D)
@@ -281,6 +291,13 @@ perf-writes: all
 	@$(MAKE) --no-print-directory $(B)/tests/perf/limit $(B)/tests/perf/put_latency
 	@tests/perf/writes $(B)
 
+# Instructions per operation beside tests/perf/baseline; UPDATE=1 writes that anew. Needs valgrind,
+# which is no part of `make deps`.
+.PHONY: perf-check
+perf-check: deps
+	@$(MAKE) -s --no-print-directory $(B)/tests/perf/operations
+	@CC='$(CC)' tests/perf/check $(B) $(if $(UPDATE),--update)
+
 # What an idle node costs, and a start with many keys on disk.
 SECONDS := 30
 KEYS    := 1000000
@@ -322,4 +339,4 @@ clean:
 	$(UNIT_C:%.c=$(B)/obj/%.d) $(B)/obj/server/main.d $(COV_O:.o=.d) \
 	$(COV_TEST:$(COV)/%=$(COV)/obj/tests/unit/raft/%.d) \
 	$(B)/obj/tests/e2e/writers.d $(SIM_O:.o=.d) $(CRASH_C:%.c=$(B)/obj/%.d) \
-	$(FUZZ_C:%.c=$(B)/obj/%.d)
+	$(FUZZ_C:%.c=$(B)/obj/%.d) $(PERF_OPS_C:%.c=$(B)/obj/%.d)
