@@ -82,6 +82,8 @@ help:
 	@echo 'make sim SEED=1         a seed in the simulator; TRACE=1 shows it, MINIMISE=1 shortens it'
 	@echo 'make soak MINUTES=30    new seeds on all cores, report in build/soak-report.txt'
 	@echo 'make fuzz TARGET=peer MINUTES=10   bytes that nobody should send (clang: with libFuzzer)'
+	@echo 'make bench-compare   throughput, latency, CPU and more beside etcd (docs/performance.md)'
+	@echo 'make peers     the etcd of bench-compare; needs Go 1.26, else it is what Debian has'
 	@echo 'make measure   an idle cluster, and starts with a million keys on disk'
 	@echo 'make mutants   break the code on purpose, see which checker catches it'
 	@echo 'make coverage  what the unit tests of raft/ run of it (MISSED=1: and what they do not)'
@@ -275,6 +277,11 @@ build/fuzz/libfuzzer: $(LIBFUZZER_C) $(wildcard */*.h tests/*/*.h) $(GEN_C)
 fuzz-corpus:
 	@$(MAKE) --no-print-directory SAN=1 fuzz-bin
 	@build/san/tests/fuzz/fuzz tests/fuzz/corpus --make
+
+# etcd 3.7 and its etcdctl into build/peers where there is a Go 1.26; nothing else needs Go.
+.PHONY: peers
+peers: deps
+	@tests/peers/build build/peers
 
 # Latency and throughput of writes beside the machine's limit and etcd, in one run.
 perf-writes: all
