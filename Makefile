@@ -64,7 +64,7 @@ SIM_O   := $(SIM_C:%.c=$(B)/obj/%.o) $(B)/obj/tests/support/fake_disk.o
 .SECONDARY:
 .DELETE_ON_ERROR:
 
-.PHONY: perf-writes all help deps unit unit-bin test lint demo cluster format clean
+.PHONY: all help deps unit unit-bin test lint demo cluster format clean
 
 all: deps
 	@$(MAKE) --no-print-directory -j$$(nproc) binaries
@@ -166,10 +166,6 @@ $(B)/tests/fuzz/fuzz: $(FUZZ_C:%.c=$(B)/obj/%.o) $(FUZZ_SUPPORT:%.c=$(B)/obj/%.o
 
 # What the end-to-end tests load the nodes with.
 $(B)/tests/e2e/writers: $(B)/obj/tests/e2e/writers.o $(CLIENT_O) $(LIB)
-	@mkdir -p $(@D)
-	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
-
-$(B)/tests/perf/%: $(B)/obj/tests/perf/%.o $(CLIENT_O) $(LIB)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
@@ -283,10 +279,22 @@ fuzz-corpus:
 peers: deps
 	@tests/peers/build build/peers
 
-# Latency and throughput of writes beside the machine's limit and etcd, in one run.
-perf-writes: all
-	@$(MAKE) --no-print-directory $(B)/tests/perf/limit $(B)/tests/perf/put_latency
-	@tests/perf/writes $(B)
+# Holdfast beside etcd, everything on the same two cores, in turn A B A B (docs/performance.md).
+# PAIRS=, SECONDS= of each run, WORKLOADS='put-64 get-1000' or short or long, SCALE=0.1 of the data,
+# TARGET=leader or all, ETCD= another reference, DIR= on a real disk, WRITE=docs/performance.md puts
+# the table there. What is made is in build/perf/results.json as well.
+.PHONY: bench-compare
+bench-compare: PAIRS   := 5
+bench-compare: SECONDS := 10
+bench-compare: SCALE   := 1
+bench-compare: TARGET  := leader
+bench-compare: DIR     := build/perf
+bench-compare: all
+	@$(MAKE) --no-print-directory $(B)/holdfast-bench
+	@$(if $(ETCD),,$(MAKE) --no-print-directory peers)
+	@tests/perf/compare --build $(B) --pairs $(PAIRS) --seconds $(SECONDS) --scale $(SCALE) \
+		--target $(TARGET) --dir $(DIR) $(if $(ETCD),--etcd $(ETCD)) \
+		$(if $(WORKLOADS),--workloads '$(WORKLOADS)') $(if $(WRITE),--write $(WRITE))
 
 # What an idle node costs, and a start with many keys on disk.
 SECONDS := 30
