@@ -13,7 +13,8 @@ import rows
 from results import Results
 
 ABOUT = {
-    "machine": {"processor": "a processor", "cores": [0, 1], "kernel": "6.1", "file_system": "ext4"},
+    "machine": {"processor": "a processor", "cores": [0, 1], "kernel": "6.1",
+                "file_system": "ext4"},
     "settings": {"pairs": 2, "seconds": 3, "scale": 1, "target": "leader", "date": "2026-01-02",
                  "load_average": 0.25},
     "versions": {"holdfast": "holdfastd 0.1.0", "etcd": "etcd 3.7.1"},

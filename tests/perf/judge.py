@@ -43,7 +43,8 @@ class Verdict:
         if target.times:
             return None if self.ratio is None else self.ratio >= target.times
         if target.times_limit:
-            return None if self.limit is None else self.ours.median <= target.times_limit * self.limit
+            return (None if self.limit is None else
+                    self.ours.median <= target.times_limit * self.limit)
         if target.at_most:
             return self.ours.median <= target.at_most
         return self.ours.high <= target.worst

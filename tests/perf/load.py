@@ -74,7 +74,7 @@ def stop(process):
 
 
 def figures(raw, nodes, entry_bytes):
-    """The figures of a workload's run, in the units of the table. `entry_bytes` is key and value."""
+    """The figures of a workload's run, in the table's units. `entry_bytes` is key and value."""
     latency = raw.get("latency_us") or {}
     found = {
         "ops_per_s": raw.get("ops_per_s"),

@@ -27,7 +27,7 @@ def mount_of(path):
 
 
 def check_disk(directory):
-    """The file system's type; refuses one that keeps its files in memory: syncs cost nothing there."""
+    """The file system's type; refuses one in memory, where a sync costs nothing."""
     os.makedirs(directory, exist_ok=True)
     kind = mount_of(directory)[2]
     if kind in IN_MEMORY:

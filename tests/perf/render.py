@@ -108,7 +108,8 @@ def costs_table(results):
 
 def probe_lines(results):
     words = (("own_write", "a durable write"), ("round", "a round trip and a durable write there"),
-             ("total", "both at once, as a put needs them"), ("echo", "an echo through our own rpc"))
+             ("total", "both at once, as a put needs them"),
+             ("echo", "an echo through our own rpc"))
     told = []
     for name, what in words:
         found = results.summary("machine", "limit", f"{name}_p50_ms")
@@ -123,8 +124,8 @@ def about_lines(about):
     lines = [
         f"{about['versions'][US]}{commit} beside {about['versions'][THEM]}, {settings['date']}. "
         f"{about['machine']['processor']}, cores {', '.join(map(str, about['machine']['cores']))} "
-        f"for the three nodes and the load generator together; kernel {about['machine']['kernel']}, "
-        f"{about['machine']['file_system']}.",
+        "for the three nodes and the load generator together; "
+        f"kernel {about['machine']['kernel']}, {about['machine']['file_system']}.",
         f"Pairs: {settings['pairs']}; {settings['seconds']} s a run; load to "
         f"{'the leader' if settings['target'] == 'leader' else 'all members'}; "
         f"amount of data × {settings['scale']:g}; load average {settings['load_average']:.1f} when "
@@ -136,9 +137,8 @@ def about_lines(about):
 
 
 def missed_lines(found):
-    missed = [v.row.title if not v.row.title.startswith("–") else f"{v.row.workload} {v.row.title[2:]}"
-              for v in found if v.must is False]
-    return f"Musts not reached: {'; '.join(missed)}." if missed else "All musts that ran are reached."
+    missed = [v.row.title.replace("–", v.row.workload) for v in found if v.must is False]
+    return f"Musts not reached: {'; '.join(missed)}." if missed else "Every must is reached."
 
 
 def report(results):

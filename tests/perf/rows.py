@@ -52,7 +52,8 @@ SCENES = (
     Scene((Workload("put-1000-one", "put-one", 100, 10),)),
     Scene((Workload("put-1000", "put-random", 100, 10, keys=MILLION),)),
     Scene((Workload("txn-64", "txn", 16, 4),)),
-    Scene((Workload("get-1000", "get", 100, 10), Workload("get-1000-ser", "get-serializable", 100, 10),
+    Scene((Workload("get-1000", "get", 100, 10),
+           Workload("get-1000-ser", "get-serializable", 100, 10),
            Workload("echo-1000", "echo", 100, 10)), load_keys=100_000),
     Scene((Workload("range-100", "range", 16, 1, keys=200_000, more=("--limit", 100)),
            Workload("count", "count", 16, 1, keys=200_000),
@@ -82,7 +83,7 @@ class Row:
     must: tuple = ()
     aim: tuple = ()
     higher_is_better: bool = False
-    limit: tuple = ()  # (workload, figure, words): the physical limit, from Holdfast's runs or the probe
+    limit: tuple = ()  # (workload, figure, words): the physical limit, Holdfast's or the probe's
     digits: int = field(default=3)
 
 

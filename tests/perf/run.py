@@ -1,4 +1,4 @@
-"""The short phase: the scenes of rows.py, each on a fresh cluster; and the probes of the machine."""
+"""The short phase: the scenes of rows.py, each on a fresh cluster; and the machine's limits."""
 
 import os
 
