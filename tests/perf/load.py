@@ -81,7 +81,8 @@ def figures(raw, nodes, entry_bytes):
         "cpu_us": raw.get("server_cpu_us_per_op"),
         "client_cpu_us": raw.get("client_cpu_us_per_op"),
         "written_bytes": raw.get("server_written_bytes_per_op"),
-        "errors": sum((raw.get("errors") or {}).values()),
+        # A read that found no key is one as well: it was not the work that the row is about.
+        "errors": sum((raw.get("errors") or {}).values()) + raw.get("empty_answers", 0),
     }
     for name in ("p50", "p90", "p99", "p999", "p9999", "max"):
         if latency.get(name) is not None:

@@ -35,7 +35,7 @@ def latency_script(results, path):
         return None
     return "\n".join([
         *blocks, f"set terminal svg size 720,400; set output '{path}'",
-        "set logscale xy; set grid; set key left top; set ylabel 'ms'; set xlabel 'percentile'",
+        "set logscale xy; set grid; set key outside right; set ylabel 'ms'; set xlabel 'percentile'",
         "set xtics ('50' 2, '90' 10, '99' 100, '99.9' 1000, '99.99' 10000)",
         "plot " + ", \\\n  ".join(curves)]) + "\n"
 
@@ -51,7 +51,8 @@ def throughput_script(results, path):
     data = "\n".join(lines)
     return "\n".join([
         f"$d << EOD\n{data}\nEOD", f"set terminal svg size 720,400; set output '{path}'",
-        "set style data histograms; set style fill solid; set boxwidth 0.9; set grid y",
+        "set style data histograms; set style fill solid; set boxwidth 0.9; set grid y\n"
+        "set xtics rotate by -25",
         "set key left top; set ylabel 'operations a second'; set yrange [0:*]",
         f"plot $d using 2:xtic(1) lc rgb '{COLOURS[THEM]}' title '{THEM}', "
         f"'' using 3 lc rgb '{COLOURS[US]}' title '{US}'"]) + "\n"

@@ -107,8 +107,8 @@ def costs_table(results):
 
 
 def probe_lines(results):
-    words = (("own_write", "a durable write"), ("round", "a round trip and a durable write there"),
-             ("total", "both at once, as a put needs them"),
+    words = (("own_write", "a durable write"), ("round", "a TCP round trip"),
+             ("total", "a durable write beside a round trip with one on the quicker of two others"),
              ("echo", "an echo through our own rpc"))
     told = []
     for name, what in words:
