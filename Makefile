@@ -44,6 +44,9 @@ CTL_C   := $(wildcard tools/ctl*.c)
 CTL_O   := $(CTL_C:%.c=$(B)/obj/%.o)
 DEMO_C  := $(wildcard tools/demo*.c)
 DEMO_O  := $(DEMO_C:%.c=$(B)/obj/%.o)
+# It shares the CLI's text formats.
+BENCH_C := $(wildcard tools/bench*.c)
+BENCH_O := $(BENCH_C:%.c=$(B)/obj/%.o)
 CLIENT_C := $(wildcard tools/client*.c)
 CLIENT_O := $(CLIENT_C:%.c=$(B)/obj/%.o)
 
@@ -70,7 +73,7 @@ all: deps
 	@$(MAKE) --no-print-directory -j$$(nproc) binaries
 
 .PHONY: binaries
-binaries: $(B)/holdfastd $(B)/holdfastctl $(B)/holdfast-check
+binaries: $(B)/holdfastd $(B)/holdfastctl $(B)/holdfast-check $(B)/holdfast-bench
 	@:
 
 help:
@@ -89,7 +92,7 @@ help:
 	@echo 'make coverage  what the unit tests of raft/ run of it (MISSED=1: and what they do not)'
 	@echo 'make lint      structure, purity, banned calls, formatting'
 	@echo 'make unit      unit tests alone (SAN=1: with sanitizers)'
-	@echo 'make all       build/holdfastd, build/holdfastctl and build/holdfast-check'
+	@echo 'make all       build/holdfastd, holdfastctl, holdfast-check and holdfast-bench'
 	@echo 'make deps      install the Debian packages that are missing'
 	@echo 'make format    clang-format over all sources'
 	@echo 'make clean     remove build/'
@@ -125,6 +128,9 @@ $(B)/holdfastctl: $(CTL_O) $(CLIENT_O) $(LIB)
 $(B)/holdfast-demo: $(DEMO_O) $(CLIENT_O) $(LIB)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
+$(B)/holdfast-bench: $(BENCH_O) $(addprefix $(B)/obj/tools/,ctl_text.o ctl_utf8.o) $(CLIENT_O) $(LIB)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
 $(B)/holdfast-check: $(CHECK_O) $(LIB)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
@@ -132,9 +138,10 @@ $(B)/tests/unit/%_test: $(B)/obj/tests/unit/%_test.o $(SUPPORT_O) $(CHECK_LIB_O)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lcriterion
 
-# The CLI's own parts are tested like a library: all but its main.
+# The programs' own parts are tested like a library: all but their mains.
 $(B)/tests/unit/tools/%_test: $(B)/obj/tests/unit/tools/%_test.o $(SUPPORT_O) \
-		$(filter-out %/ctl_main.o,$(CTL_O)) $(CHECK_LIB_O) $(CLIENT_O) $(LIB)
+		$(filter-out %/ctl_main.o,$(CTL_O)) $(filter-out %/bench_main.o,$(BENCH_O)) \
+		$(CHECK_LIB_O) $(CLIENT_O) $(LIB)
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lcriterion
 
@@ -333,7 +340,7 @@ clean:
 	rm -rf build
 
 -include $(LIB_O:.o=.d) $(CTL_O:.o=.d) $(DEMO_O:.o=.d) $(CLIENT_O:.o=.d) $(SUPPORT_O:.o=.d) \
-	$(CHECK_O:.o=.d) $(SIM_LOAD_O:.o=.d) \
+	$(BENCH_O:.o=.d) $(CHECK_O:.o=.d) $(SIM_LOAD_O:.o=.d) \
 	$(UNIT_C:%.c=$(B)/obj/%.d) $(B)/obj/server/main.d $(COV_O:.o=.d) \
 	$(COV_TEST:$(COV)/%=$(COV)/obj/tests/unit/raft/%.d) \
 	$(B)/obj/tests/e2e/writers.d $(SIM_O:.o=.d) $(CRASH_C:%.c=$(B)/obj/%.d) \
