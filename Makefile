@@ -85,6 +85,7 @@ help:
 	@echo 'make sim SEED=1         a seed in the simulator; TRACE=1 shows it, MINIMISE=1 shortens it'
 	@echo 'make soak MINUTES=30    new seeds on all cores, report in build/soak-report.txt'
 	@echo 'make fuzz TARGET=peer MINUTES=10   bytes that nobody should send (clang: with libFuzzer)'
+	@echo 'make bench     throughput, latency and CPU of Holdfast alone, in two minutes'
 	@echo 'make bench-compare   throughput, latency, CPU and more beside etcd (docs/performance.md)'
 	@echo 'make peers     the etcd of bench-compare; needs Go 1.26, else it is what Debian has'
 	@echo 'make measure   an idle cluster, and starts with a million keys on disk'
@@ -287,21 +288,25 @@ peers: deps
 	@tests/peers/build build/peers
 
 # Holdfast beside etcd, everything on the same two cores, in turn A B A B (docs/performance.md).
-# PAIRS=, SECONDS= of each run, WORKLOADS='put-64 get-1000' or short or long, SCALE=0.1 of the data,
-# TARGET=leader or all, ETCD= another reference, DIR= on a real disk, WRITE=docs/performance.md puts
-# the table there. What is made is in build/perf/results.json as well.
-.PHONY: bench-compare
+# PAIRS=, SECONDS= of each run, WORKLOADS='put-64 get-1000' or short or long, SCALE=0.1 of the long
+# phase's data, ONLY=holdfast, TARGET=leader or all, ETCD= another reference, DIR= on a real disk,
+# WRITE=docs/performance.md puts the table there. build/perf/results.json has all results.
+.PHONY: bench bench-compare
 bench-compare: PAIRS   := 5
 bench-compare: SECONDS := 10
 bench-compare: SCALE   := 1
 bench-compare: TARGET  := leader
 bench-compare: DIR     := build/perf
 bench-compare: all
-	@$(MAKE) --no-print-directory $(B)/holdfast-bench
-	@$(if $(ETCD),,$(MAKE) --no-print-directory peers)
+	@$(if $(ETCD)$(filter holdfast,$(ONLY)),,$(MAKE) --no-print-directory peers)
 	@tests/perf/compare --build $(B) --pairs $(PAIRS) --seconds $(SECONDS) --scale $(SCALE) \
 		--target $(TARGET) --dir $(DIR) $(if $(ETCD),--etcd $(ETCD)) \
-		$(if $(WORKLOADS),--workloads '$(WORKLOADS)') $(if $(WRITE),--write $(WRITE))
+		$(if $(WORKLOADS),--workloads '$(WORKLOADS)') $(if $(ONLY),--only $(ONLY)) \
+		$(if $(WRITE),--write $(WRITE))
+
+# Holdfast alone, one short run of each: two minutes.
+bench: deps
+	@$(MAKE) --no-print-directory bench-compare ONLY=holdfast PAIRS=1 SECONDS=3 WORKLOADS=short
 
 # What an idle node costs, and a start with many keys on disk.
 SECONDS := 30

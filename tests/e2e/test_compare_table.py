@@ -102,7 +102,7 @@ def test_the_report_says_what_was_measured_and_what_is_missed():
         ("machine", 0, "limit", {"total_p50_ms": 0.2}),
         ("etcd", 0, "put-1", {"ops_per_s": 1000, "p50_ms": 0.9, "cpu_us": 100.0, "errors": 0}),
         ("holdfast", 0, "put-1", {"ops_per_s": 3000, "p50_ms": 0.4, "cpu_us": 20.0, "errors": 2})))
-    assert "holdfastd 0.1.0 (abc1234) beside etcd 3.7.1, 2026-01-02" in made
+    assert "holdfastd 0.1.0 beside etcd 3.7.1 (Holdfast at abc1234), 2026-01-02" in made
     assert "not a final one" in made
     row = next(line for line in made.splitlines() if line.startswith("| put, one in flight"))
     assert [cell.strip() for cell in row.split("|")[1:-1]] == [
@@ -111,6 +111,22 @@ def test_the_report_says_what_was_measured_and_what_is_missed():
     assert "Musts not reached: put, one in flight: median." in made
     assert ["put-1", "holdfast", "3,000", "0.400", "", "", "20", "", "", "2"] in [
         [cell.strip() for cell in line.split("|")[1:-1]] for line in made.splitlines()]
+
+
+def test_results_of_several_calls_are_one_table():
+    calls = [results(("etcd", 0, "count", {"ops_per_s": 1}),
+                     ("holdfast", 0, "count", {"ops_per_s": value})) for value in (300, 500)]
+    whole = Results.merged(calls)
+    assert judge.verdicts(whole)[0].ratios == [300, 500]
+
+
+def test_a_row_says_when_it_ran_with_less_data():
+    smaller = Results({**ABOUT, "settings": {**ABOUT["settings"], "scale": 0.1}})
+    smaller.add("holdfast", 0, "load", {"ops_per_s": 1})
+    smaller.add("holdfast", 0, "count", {"ops_per_s": 1})
+    made = render.report(smaller)
+    assert "| load of 1 M random keys, 1 KiB × 0.1 |" in made
+    assert "| count of 200,000 keys " in made and "keys × 0.1" not in made
 
 
 def test_only_what_is_between_the_markers_is_replaced():

@@ -1,5 +1,6 @@
 """The long phase: much data, restarts with it, and the leader's sudden death."""
 
+import math
 import signal
 import time
 
@@ -18,13 +19,18 @@ GAP_S = 10  # of writes around a kill of the leader
 MB = 1_000_000
 
 
+def scaled(count, scale):
+    """Never so few that calls in flight run out of keys."""
+    return max(round(count * scale), 1000)
+
+
 def put_more(session, cluster, revisions, watch=None):
     """Over the keys that are there, at random."""
     scale = session.options.scale
     session.loaded(session.bench().run(
         cluster.target(session.options.target), (), "put-random",
-        ["--connections", 16, "--in-flight", 4, "--keys", rows.scaled(KEYS, scale),
-         "--value-bytes", VALUE_BYTES, "--total", max(1, round(revisions * scale)),
+        ["--connections", 16, "--in-flight", 4, "--keys", scaled(KEYS, scale),
+         "--value-bytes", VALUE_BYTES, "--total", scaled(revisions, scale),
          "--warm-up", 0], watch=watch))
 
 
@@ -34,7 +40,7 @@ def load_and_memory(session, cluster):
     raw = session.bench().run(
         cluster.target(session.options.target), cluster.pids(), "load",
         ["--connections", 16, "--in-flight", 4,
-         "--keys", rows.scaled(KEYS, session.options.scale), "--value-bytes", VALUE_BYTES,
+         "--keys", scaled(KEYS, session.options.scale), "--value-bytes", VALUE_BYTES,
          "--warm-up", 0], watch=memory)
     session.record(name, rows.LOAD,
                    load.figures(raw, NODES, rows.KEY_BYTES + VALUE_BYTES), raw)
@@ -68,7 +74,7 @@ def restart_after_kill(session, cluster):
     writes = session.bench().start(
         cluster.target("leader"), (), "put-random",
         ["--connections", 16, "--in-flight", 4,
-         "--keys", rows.scaled(KEYS, session.options.scale), "--value-bytes", VALUE_BYTES,
+         "--keys", scaled(KEYS, session.options.scale), "--value-bytes", VALUE_BYTES,
          "--seconds", load.EXTRA_S])
     try:
         time.sleep(LOADED_S)
@@ -80,12 +86,12 @@ def restart_after_kill(session, cluster):
 
 
 def run_data(session, system):
-    wanted = [n for n in rows.LONG if n != rows.FAILOVER and session.is_chosen(n)]
+    wanted = [n for n in rows.MUCH_DATA if session.is_chosen(n)]
     if not wanted:
         return
     with session.cluster(system) as cluster:
         load_and_memory(session, cluster)
-        if wanted in ([rows.LOAD], [rows.MEMORY], [rows.LOAD, rows.MEMORY]):
+        if not {rows.RESTART_TERM, rows.RESTART_KILL} & set(wanted):
             return
         put_more(session, cluster, REVISIONS_RESTART - REVISIONS_MEMORY)
         if rows.RESTART_TERM in wanted:
@@ -118,7 +124,7 @@ def kill_leader(session, cluster):
 def run_failover(session, system):
     if not session.is_chosen(rows.FAILOVER):
         return
-    share = -(-KILLS // session.options.pairs) if session.options.scale == 1 else 2
+    share = math.ceil(KILLS * min(session.options.scale, 1) / session.options.pairs)
     with session.cluster(system) as cluster:
         for _ in range(share):
             kill_leader(session, cluster)

@@ -1,5 +1,6 @@
 """The tables of docs/performance.md, made of a run's results alone."""
 
+import rows
 from judge import THEM, US, verdicts
 
 BEGIN = "<!-- made by make bench-compare; do not edit -->"
@@ -81,10 +82,17 @@ def markdown(heads, lines):
                       *map(line, lines)])
 
 
-def targets_table(found):
+def title(row, settings):
+    """Its own, unless it ran with another amount of data."""
+    if settings["scale"] == 1 or row.workload not in rows.MUCH_DATA:
+        return row.title
+    return f"{row.title} × {settings['scale']:g}"
+
+
+def targets_table(found, settings):
     return markdown(
         ["", "etcd", "Holdfast", "better by", "limit", "must", "aim"],
-        [[v.row.title, measured(v.theirs, v.row.unit), measured(v.ours, v.row.unit), factor(v),
+        [[title(v.row, settings), measured(v.theirs, v.row.unit), measured(v.ours, v.row.unit), factor(v),
           limit_text(v), promise(v.row.must, v.must, v.row.unit),
           promise(v.row.aim, v.aim, v.row.unit)] for v in found])
 
@@ -120,15 +128,16 @@ def probe_lines(results):
 
 def about_lines(about):
     settings = about["settings"]
-    commit = f" ({about['commit']})" if about["commit"] else ""
+    versions = [about["versions"][s] for s in (US, THEM) if s in about["versions"]]
+    tree = f" (Holdfast at {about['commit']})" if about["commit"] else ""
     lines = [
-        f"{about['versions'][US]}{commit} beside {about['versions'][THEM]}, {settings['date']}. "
+        f"{' beside '.join(versions)}{tree}, {settings['date']}. "
         f"{about['machine']['processor']}, cores {', '.join(map(str, about['machine']['cores']))} "
         "for the three nodes and the load generator together; "
         f"kernel {about['machine']['kernel']}, {about['machine']['file_system']}.",
         f"Pairs: {settings['pairs']}; {settings['seconds']} s a run; load to "
         f"{'the leader' if settings['target'] == 'leader' else 'all members'}; "
-        f"amount of data × {settings['scale']:g}; load average {settings['load_average']:.1f} when "
+        f"long rows × {settings['scale']:g}; load average {settings['load_average']:.1f} when "
         "it began.",
     ]
     if settings["pairs"] < 5 or settings["scale"] != 1 or settings["seconds"] < 10:
@@ -143,7 +152,7 @@ def missed_lines(found):
 
 def report(results):
     found = verdicts(results)
-    parts = [about_lines(results.about), targets_table(found) if found else "",
+    parts = [about_lines(results.about), targets_table(found, results.about["settings"]) if found else "",
              missed_lines(found) if found else "", probe_lines(results), costs_table(results)]
     return "\n\n".join(p for p in parts if p) + "\n"
 

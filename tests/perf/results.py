@@ -20,6 +20,18 @@ class Results:
             stored = json.load(file)
         return Results(stored["about"], stored["runs"])
 
+    @staticmethod
+    def merged(parts):
+        """Of one thing measured in several calls: what they are about is told of the first."""
+        whole = Results(parts[0].about)
+        for part in parts:
+            if part.about["versions"] != whole.about["versions"]:
+                raise ValueError("these results are of different versions")
+            # Pairs stay apart, as if the calls had been one.
+            first = 1 + max((r["pair"] for r in whole.runs), default=-1)
+            whole.runs += [{**r, "pair": first + r["pair"]} for r in part.runs]
+        return whole
+
     def add(self, system, pair, workload, figures, raw=None):
         self.runs.append({"system": system, "pair": pair, "workload": workload,
                           "figures": figures, "raw": raw})

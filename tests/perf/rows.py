@@ -5,7 +5,7 @@ A row takes one figure of a workload and says by how much Holdfast has to be bet
 same run, or which value it has to keep.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 KEY_BYTES = 8
 MILLION = 1_000_000
@@ -21,15 +21,9 @@ class Workload:
     value_bytes: int = 256
     more: tuple = ()
 
-    def arguments(self, seconds, scale):
+    def arguments(self):
         return ["--connections", self.connections, "--in-flight", self.in_flight,
-                "--seconds", seconds, "--keys", scaled(self.keys, scale),
-                "--value-bytes", self.value_bytes, *self.more]
-
-
-def scaled(count, scale):
-    """Never so few that calls in flight run out of keys of their own."""
-    return max(round(count * scale), min(count, 1000))
+                "--keys", self.keys, "--value-bytes", self.value_bytes, *self.more]
 
 
 @dataclass(frozen=True)
@@ -41,8 +35,9 @@ class Scene:
 LIMIT, LOAD, MEMORY, RESTART_TERM, RESTART_KILL, FAILOVER = (
     "limit", "load", "memory", "restart-term", "restart-kill", "failover")
 
-# Of the long phase; the runs of `load` to `restart-kill` share one cluster.
-LONG = (LOAD, MEMORY, RESTART_TERM, RESTART_KILL, FAILOVER)
+# Of the long phase. Those with much data share a cluster, and --scale makes them smaller.
+MUCH_DATA = (LOAD, MEMORY, RESTART_TERM, RESTART_KILL)
+LONG = (*MUCH_DATA, FAILOVER)
 
 SCENES = (
     Scene((Workload("put-1", "put", 1, 1), Workload("get-1", "get", 1, 1, keys=1000),
@@ -84,7 +79,6 @@ class Row:
     aim: tuple = ()
     higher_is_better: bool = False
     limit: tuple = ()  # (workload, figure, words): the physical limit, Holdfast's or the probe's
-    digits: int = field(default=3)
 
 
 def rate(title, workload, must, aim, limit=()):

@@ -58,10 +58,9 @@ def middle(value):
 
 def load_keys(session, cluster, keys, value_bytes):
     """Each key once, in random order."""
-    count = rows.scaled(keys, session.options.scale)
     session.loaded(session.bench().run(
         cluster.target(session.options.target), cluster.pids(), "load",
-        ["--connections", 16, "--in-flight", 4, "--keys", count, "--value-bytes", value_bytes,
+        ["--connections", 16, "--in-flight", 4, "--keys", keys, "--value-bytes", value_bytes,
          "--warm-up", 0]))
 
 
@@ -69,7 +68,7 @@ def measure(session, cluster, workload):
     seconds = session.options.seconds
     raw = session.bench().run(
         cluster.target(session.options.target), cluster.pids(), workload.bench,
-        [*workload.arguments(seconds, session.options.scale), "--warm-up", WARM_UP_S],
+        [*workload.arguments(), "--seconds", seconds, "--warm-up", WARM_UP_S],
         seconds + load.EXTRA_S)
     figures = load.figures(raw, NODES, rows.KEY_BYTES + workload.value_bytes)
     session.record(cluster.system.name, workload.name, figures, raw)
