@@ -35,7 +35,8 @@ def latency_script(results, path):
         return None
     return "\n".join([
         *blocks, f"set terminal svg size 720,400; set output '{path}'",
-        "set logscale xy; set grid; set key outside right; set ylabel 'ms'; set xlabel 'percentile'",
+        "set logscale xy; set grid; set key outside right",
+        "set ylabel 'ms'; set xlabel 'percentile'",
         "set xtics ('50' 2, '90' 10, '99' 100, '99.9' 1000, '99.99' 10000)",
         "plot " + ", \\\n  ".join(curves)]) + "\n"
 

@@ -92,8 +92,8 @@ def title(row, settings):
 def targets_table(found, settings):
     return markdown(
         ["", "etcd", "Holdfast", "better by", "limit", "must", "aim"],
-        [[title(v.row, settings), measured(v.theirs, v.row.unit), measured(v.ours, v.row.unit), factor(v),
-          limit_text(v), promise(v.row.must, v.must, v.row.unit),
+        [[title(v.row, settings), measured(v.theirs, v.row.unit),
+          measured(v.ours, v.row.unit), factor(v), limit_text(v), promise(v.row.must, v.must, v.row.unit),
           promise(v.row.aim, v.aim, v.row.unit)] for v in found])
 
 
@@ -152,7 +152,8 @@ def missed_lines(found):
 
 def report(results):
     found = verdicts(results)
-    parts = [about_lines(results.about), targets_table(found, results.about["settings"]) if found else "",
+    parts = [about_lines(results.about),
+             targets_table(found, results.about["settings"]) if found else "",
              missed_lines(found) if found else "", probe_lines(results), costs_table(results)]
     return "\n\n".join(p for p in parts if p) + "\n"
 
