@@ -85,6 +85,7 @@ help:
 	@echo 'make sim SEED=1         a seed in the simulator; TRACE=1 shows it, MINIMISE=1 shortens it'
 	@echo 'make soak MINUTES=30    new seeds on all cores, report in build/soak-report.txt'
 	@echo 'make fuzz TARGET=peer MINUTES=10   bytes that nobody should send (clang: with libFuzzer)'
+	@echo 'make bench     what three nodes on this machine do: the main workloads, about two minutes'
 	@echo 'make measure   an idle cluster, and starts with a million keys on disk'
 	@echo 'make mutants   break the code on purpose, see which checker catches it'
 	@echo 'make coverage  what the unit tests of raft/ run of it (MISSED=1: and what they do not)'
@@ -171,10 +172,6 @@ $(B)/tests/fuzz/fuzz: $(FUZZ_C:%.c=$(B)/obj/%.o) $(FUZZ_SUPPORT:%.c=$(B)/obj/%.o
 
 # What the end-to-end tests load the nodes with.
 $(B)/tests/e2e/writers: $(B)/obj/tests/e2e/writers.o $(CLIENT_O) $(LIB)
-	@mkdir -p $(@D)
-	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
-
-$(B)/tests/perf/%: $(B)/obj/tests/perf/%.o $(CLIENT_O) $(LIB)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
@@ -285,8 +282,12 @@ fuzz-corpus:
 
 # Latency and throughput of writes beside the machine's limit and etcd, in one run.
 perf-writes: all
-	@$(MAKE) --no-print-directory $(B)/tests/perf/limit $(B)/tests/perf/put_latency
 	@tests/perf/writes $(B)
+
+# Three nodes alone on this machine: the main workloads, about two minutes.
+.PHONY: bench
+bench: all
+	@tests/perf/bench $(B)
 
 # What an idle node costs, and a start with many keys on disk.
 SECONDS := 30
