@@ -85,9 +85,9 @@ help:
 	@echo 'make sim SEED=1         a seed in the simulator; TRACE=1 shows it, MINIMISE=1 shortens it'
 	@echo 'make soak MINUTES=30    new seeds on all cores, report in build/soak-report.txt'
 	@echo 'make fuzz TARGET=peer MINUTES=10   bytes that nobody should send (clang: with libFuzzer)'
-	@echo 'make bench     throughput, latency and CPU of Holdfast alone, in two minutes'
 	@echo 'make bench-compare   throughput, latency, CPU and more beside etcd (docs/performance.md)'
 	@echo 'make peers     the etcd of bench-compare; needs Go 1.26, else it is what Debian has'
+	@echo 'make bench     what three nodes on this machine do: the main workloads, about two minutes'
 	@echo 'make measure   an idle cluster, and starts with a million keys on disk'
 	@echo 'make mutants   break the code on purpose, see which checker catches it'
 	@echo 'make coverage  what the unit tests of raft/ run of it (MISSED=1: and what they do not)'
@@ -291,7 +291,7 @@ peers: deps
 # PAIRS=, SECONDS= of each run, WORKLOADS='put-64 get-1000' or short or long, SCALE=0.1 of the long
 # phase's data, ONLY=holdfast, TARGET=leader or all, ETCD= another reference, DIR= on a real disk,
 # WRITE=docs/performance.md puts the table there. build/perf/results.json has all results.
-.PHONY: bench bench-compare
+.PHONY: bench-compare
 bench-compare: PAIRS   := 5
 bench-compare: SECONDS := 10
 bench-compare: SCALE   := 1
@@ -304,9 +304,10 @@ bench-compare: all
 		$(if $(WORKLOADS),--workloads '$(WORKLOADS)') $(if $(ONLY),--only $(ONLY)) \
 		$(if $(WRITE),--write $(WRITE))
 
-# Holdfast alone, one short run of each: two minutes.
-bench: deps
-	@$(MAKE) --no-print-directory bench-compare ONLY=holdfast PAIRS=1 SECONDS=3 WORKLOADS=short
+# Three nodes alone on this machine: the main workloads, about two minutes.
+.PHONY: bench
+bench: all
+	@tests/perf/bench $(B)
 
 # What an idle node costs, and a start with many keys on disk.
 SECONDS := 30
