@@ -8,6 +8,7 @@ import pytest
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "perf"))
 
 import judge
+import plot
 import render
 import rows
 from results import Results
@@ -127,6 +128,16 @@ def test_a_row_says_when_it_ran_with_less_data():
     made = render.report(smaller)
     assert "| load of 1 M random keys, 1 KiB × 0.1 |" in made
     assert "| count of 200,000 keys " in made and "keys × 0.1" not in made
+
+
+def test_plots_have_the_medians_of_what_both_ran():
+    both = results(*((system, 0, "put-64", {"ops_per_s": rate, "p50_ms": 5, "p99_ms": 17})
+                     for system, rate in (("etcd", 900), ("holdfast", 4500))))
+    assert '"put-64" 900 4500' in plot.throughput_script(both, "a.svg")
+    assert "2 5\n100 17\n" in plot.latency_script(both, "a.svg")
+    alone = results(("machine", 0, "limit", {"total_p50_ms": 0.2}))
+    assert plot.throughput_script(alone, "a.svg") is None
+    assert plot.latency_script(alone, "a.svg") is None
 
 
 def test_only_what_is_between_the_markers_is_replaced():

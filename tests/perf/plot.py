@@ -9,6 +9,7 @@ PERCENTILES = (("p50_ms", 50), ("p90_ms", 90), ("p99_ms", 99), ("p999_ms", 99.9)
                ("p9999_ms", 99.99))
 CURVES = ("put-64", "put-1000", "get-1000")
 BARS = ("put-64-one", "put-64", "put-1000-one", "put-1000", "txn-64", "get-1000", "get-1000-ser")
+CANVAS = "set terminal svg size 720,400 background 'white'"
 COLOURS = {THEM: "#b0b0b0", US: "#2060a0"}
 
 
@@ -34,7 +35,7 @@ def latency_script(results, path):
     if not curves:
         return None
     return "\n".join([
-        *blocks, f"set terminal svg size 720,400; set output '{path}'",
+        *blocks, f"{CANVAS}; set output '{path}'",
         "set logscale xy; set grid; set key outside right",
         "set ylabel 'ms'; set xlabel 'percentile'",
         "set xtics ('50' 2, '90' 10, '99' 100, '99.9' 1000, '99.99' 10000)",
@@ -51,7 +52,7 @@ def throughput_script(results, path):
         return None
     data = "\n".join(lines)
     return "\n".join([
-        f"$d << EOD\n{data}\nEOD", f"set terminal svg size 720,400; set output '{path}'",
+        f"$d << EOD\n{data}\nEOD", f"{CANVAS}; set output '{path}'",
         "set style data histograms; set style fill solid; set boxwidth 0.9; set grid y\n"
         "set xtics rotate by -25",
         "set key left top; set ylabel 'operations a second'; set yrange [0:*]",
