@@ -290,7 +290,7 @@ peers: deps
 # Holdfast beside etcd, everything on the same two cores, in turn A B A B (docs/performance.md).
 # PAIRS=, SECONDS= of each run, WORKLOADS='put-64 get-1000' or short or long, SCALE=0.1 of the long
 # phase's data, ONLY=holdfast, TARGET=leader or all, ETCD= another reference, DIR= on a real disk,
-# WRITE=docs/performance.md puts the table there. build/perf/results.json has all results.
+# CORES=0,1, BASE_PORT=; WRITE=docs/performance.md puts the table there. build/perf/results.json has all results.
 .PHONY: bench-compare
 bench-compare: PAIRS   := 5
 bench-compare: SECONDS := 10
@@ -302,6 +302,7 @@ bench-compare: all
 	@tests/perf/compare --build $(B) --pairs $(PAIRS) --seconds $(SECONDS) --scale $(SCALE) \
 		--target $(TARGET) --dir $(DIR) $(if $(ETCD),--etcd $(ETCD)) \
 		$(if $(WORKLOADS),--workloads '$(WORKLOADS)') $(if $(ONLY),--only $(ONLY)) \
+		$(if $(CORES),--cores $(CORES)) $(if $(BASE_PORT),--base-port $(BASE_PORT)) \
 		$(if $(WRITE),--write $(WRITE))
 
 # Three nodes alone on this machine: the main workloads, about two minutes.
