@@ -147,7 +147,9 @@ def about_lines(about):
 
 def missed_lines(found):
     missed = [v.row.title.replace("–", v.row.workload) for v in found if v.must is False]
-    return f"Musts not reached: {'; '.join(missed)}." if missed else "Every must is reached."
+    open_ones = " Those with a ? could not be judged." if None in {v.must for v in found} else ""
+    told = f"Musts not reached: {'; '.join(missed)}." if missed else "No must is missed."
+    return told + open_ones
 
 
 def report(results):
