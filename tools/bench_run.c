@@ -173,15 +173,13 @@ static void begin_calls(struct run *r)
             return;
         }
         list_remove(&call->link);
+        call->path = request.path;
         call->request = request.body;
         call->start_ns = start_ns;
         call->begun_ns = r->env.now_ns;
         call->counts = r->phase == PHASE_MEASURE;
         r->started += call->counts;
-        if (!bench_conn_begin(call->conn, call, request.path)) {
-            on_end(r, call, "nghttp2 took no request");
-            bench_conn_fail(call->conn, "connection lost: nghttp2 failed");
-        }
+        bench_conn_begin(call->conn, call);
     }
     while ((dirty = list_pop_front(&r->env.dirty)) != NULL)
         bench_conn_flush(LIST_ENTRY(dirty, struct bench_conn, dirty));
@@ -218,7 +216,7 @@ static void count_unfinished(struct run *r)
     uint64_t late = bench_pace_late(&r->pace, r->env.now_ns);
     uint64_t oldest_ns = late > 0 ? bench_pace_next_ns(&r->pace) : r->env.now_ns;
     for (size_t i = 0; i < r->call_count; i++) {
-        if (r->calls[i].stream_id == 0)
+        if (!r->calls[i].in_flight)
             continue;
         result->unfinished++;
         if (r->calls[i].start_ns < oldest_ns)
@@ -283,7 +281,7 @@ static void redial(struct run *r)
 static bool has_calls(const struct bench_conn *c)
 {
     for (size_t i = 0; i < c->call_count; i++) {
-        if (c->calls[i].stream_id != 0)
+        if (c->calls[i].in_flight)
             return true;
     }
     return false;
@@ -295,7 +293,7 @@ static void tick(struct run *r)
     r->tick_due_ns = r->env.now_ns + tick_ns;
     for (size_t i = 0; i < r->call_count; i++) {
         struct bench_call *call = &r->calls[i];
-        if (call->stream_id != 0 && r->env.now_ns - call->begun_ns > timeout_ns)
+        if (call->in_flight && r->env.now_ns - call->begun_ns > timeout_ns)
             bench_conn_cancel(call->conn, call, "DEADLINE_EXCEEDED");
     }
     for (size_t i = 0; i < r->conn_count; i++) {
@@ -384,12 +382,10 @@ static bool open_parts(struct run *r, char *why)
         c->calls = &r->calls[i * r->options->in_flight];
         c->call_count = r->options->in_flight;
         c->endpoint_index = i % r->endpoint_count;
-        list_init(&c->dirty);
+        bench_conn_init(c);
     }
     for (size_t i = 0; i < r->call_count; i++) {
         struct bench_call *call = &r->calls[i];
-        list_init(&call->link);
-        call->conn = &r->conns[i / r->options->in_flight];
         call->slot = (uint32_t)i;
         call->head = r->heads + i * head_bytes;
         call->head_capacity = head_bytes;
@@ -402,7 +398,6 @@ static void close_parts(struct run *r)
     for (size_t i = 0; r->conns && i < r->conn_count; i++) {
         if (r->conns[i].env)
             bench_conn_done(&r->conns[i]);
-        free(r->conns[i].out);
     }
     bench_conn_env_close(&r->env);
     bench_load_close(&r->load);
