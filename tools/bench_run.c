@@ -28,6 +28,8 @@ static const uint64_t start_ns_max = 5000000000; /* for the connections to come 
 static const uint64_t dial_ns_max = 1000000000;
 static const uint64_t redial_rest_ns = 50000000; /* after a dial that failed */
 static const uint64_t error_rest_ns = 10000000;
+static const uint64_t alone_ns_max =
+    60000000000; /* a number of operations waits so long for a server */
 
 enum phase { PHASE_DIAL, PHASE_WARM_UP, PHASE_MEASURE, PHASE_OVER };
 
@@ -51,7 +53,8 @@ struct run {
     enum phase phase;
     uint64_t phase_end_ns; /* UINT64_MAX: when all operations are done */
     uint64_t tick_due_ns;
-    uint64_t total; /* operations to measure; 0: as many as the time allows */
+    uint64_t last_up_ns; /* when a connection was up, as of the last tick */
+    uint64_t total;      /* operations to measure; 0: as many as the time allows */
     uint64_t started;
     uint64_t ended;
     bool out_of_memory;
@@ -250,6 +253,7 @@ static void phase_advance(struct run *r)
 {
     uint64_t now_ns = r->env.now_ns;
     bool is_due = now_ns >= r->phase_end_ns;
+    bool is_done = r->total > 0 && (r->ended >= r->total || now_ns - r->last_up_ns > alone_ns_max);
     if (is_interrupted && r->phase == PHASE_MEASURE)
         measure_end(r);
     else if (is_interrupted)
@@ -261,7 +265,7 @@ static void phase_advance(struct run *r)
         r->phase = PHASE_OVER;
     else if (r->phase == PHASE_WARM_UP && is_due)
         measure_begin(r);
-    else if (r->phase == PHASE_MEASURE && (is_due || (r->total > 0 && r->ended >= r->total)))
+    else if (r->phase == PHASE_MEASURE && (is_due || is_done))
         measure_end(r);
 }
 
@@ -291,6 +295,8 @@ static void tick(struct run *r)
 {
     uint64_t timeout_ns = r->options->call_timeout_ms * ns_per_ms;
     r->tick_due_ns = r->env.now_ns + tick_ns;
+    if (r->up_count > 0)
+        r->last_up_ns = r->env.now_ns;
     for (size_t i = 0; i < r->call_count; i++) {
         struct bench_call *call = &r->calls[i];
         if (call->in_flight && r->env.now_ns - call->begun_ns > timeout_ns)
@@ -416,6 +422,7 @@ static bool run_until_over(struct run *r, char *why)
     sigaction(SIGTERM, &action, NULL);
     IGNORE(prctl(PR_SET_TIMERSLACK, 1UL) != 0, "an open loop starts some 50 us late then");
     r->env.now_ns = bench_now_ns();
+    r->last_up_ns = r->env.now_ns;
     r->phase_end_ns = r->env.now_ns + start_ns_max;
     while (r->phase != PHASE_OVER && !r->out_of_memory)
         turn(r);
