@@ -1,4 +1,4 @@
-/* The connection's life and its socket. The session's callbacks are in bench_session.c. */
+/* The connection's life and its socket. What goes over it is the session's (bench_session.h). */
 #include "tools/bench_conn.h"
 
 #include <errno.h>
@@ -9,10 +9,37 @@
 #include <unistd.h>
 
 #include "base/assert.h"
+#include "rpc/http2_pool.h"
 #include "tools/bench_clock.h"
-#include "tools/bench_session.h"
 
-enum { OUT_BYTES_MIN = 16 << 10, PUMP_BYTES_MAX = 256 << 10 };
+enum {
+    OUT_BYTES_MIN = 16 << 10,
+    PUMP_BYTES_MAX = 256 << 10,
+    OUT_BYTES_MAX = 1 << 20, /* a server that asks for so many answers to its pings is left */
+    BUFFER_BYTES = 256 << 10,
+};
+
+/* ---- what connections share ---- */
+
+bool bench_conn_env_open(struct bench_conn_env *env)
+{
+    list_init(&env->dirty);
+    env->buffer_bytes = BUFFER_BYTES;
+    env->buffer = malloc(BUFFER_BYTES);
+    env->pool = http2_pool_new();
+    if (!env->buffer || !env->pool)
+        return false;
+    env->mem = http2_pool_mem(env->pool);
+    return true;
+}
+
+void bench_conn_env_close(struct bench_conn_env *env)
+{
+    http2_pool_free(env->pool);
+    free(env->buffer);
+}
+
+/* ---- the connection ---- */
 
 static void watch(struct bench_conn *c, uint32_t events, int operation)
 {
@@ -26,28 +53,47 @@ static void mark(struct bench_conn *c)
         list_push_back(&c->env->dirty, &c->dirty);
 }
 
-void bench_conn_done(struct bench_conn *c)
+void bench_conn_init(struct bench_conn *c)
+{
+    list_init(&c->dirty);
+    for (size_t i = 0; i < c->call_count; i++) {
+        list_init(&c->calls[i].link);
+        list_init(&c->calls[i].unsent);
+        c->calls[i].conn = c;
+    }
+}
+
+void bench_conn_hang_up(struct bench_conn *c)
 {
     list_remove(&c->dirty);
-    nghttp2_session_del(c->session);
-    c->session = NULL;
+    bench_session_close(&c->session);
     if (c->state != BENCH_CONN_DOWN)
         close(c->fd);
     c->state = BENCH_CONN_DOWN;
+    c->in_size = 0;
     c->out_size = 0;
     c->out_sent = 0;
+}
+
+void bench_conn_done(struct bench_conn *c)
+{
+    bench_conn_hang_up(c);
+    free(c->in);
+    free(c->out);
 }
 
 void bench_conn_fail(struct bench_conn *c, const char *why)
 {
     IGNORE(snprintf(c->why, sizeof c->why, "%s", why) < 0, "a cut text still says enough");
     bool was_up = c->state == BENCH_CONN_UP;
-    bench_conn_done(c);
+    bench_conn_hang_up(c);
     for (size_t i = 0; i < c->call_count; i++) {
         struct bench_call *call = &c->calls[i];
-        if (call->stream_id == 0)
+        if (!call->in_flight)
             continue;
+        call->in_flight = false;
         call->stream_id = 0;
+        list_init(&call->unsent); /* its list is gone */
         c->env->on_end(c->env->owner, call, c->why);
     }
     c->env->on_down(c->env->owner, c, was_up);
@@ -64,7 +110,7 @@ static void fail_errno(struct bench_conn *c, const char *what, int error)
 
 static void connected(struct bench_conn *c)
 {
-    if (!bench_session_open(c)) {
+    if (!bench_session_open(&c->session, c)) {
         bench_conn_fail(c, "connection lost: out of memory");
         return;
     }
@@ -113,6 +159,8 @@ static void on_connected(struct bench_conn *c)
 uint8_t *bench_conn_out_room(struct bench_conn *c, size_t size)
 {
     size_t needed = c->out_size + size;
+    if (needed > OUT_BYTES_MAX)
+        return NULL;
     if (needed > c->out_capacity) {
         size_t capacity = c->out_capacity > 0 ? c->out_capacity : OUT_BYTES_MIN;
         while (capacity < needed)
@@ -126,23 +174,6 @@ uint8_t *bench_conn_out_room(struct bench_conn *c, size_t size)
     uint8_t *room = c->out + c->out_size;
     c->out_size = needed;
     return room;
-}
-
-/* Moves frames from the session to the out buffer. Data frames go there by themselves. 1: there may
- * be more, 0: that was all, less: it failed. */
-static int pump(struct bench_conn *c)
-{
-    while (c->out_size < PUMP_BYTES_MAX) {
-        const uint8_t *data;
-        ssize_t size = nghttp2_session_mem_send(c->session, &data);
-        if (size <= 0)
-            return (int)size;
-        uint8_t *room = bench_conn_out_room(c, (size_t)size);
-        if (!room)
-            return NGHTTP2_ERR_NOMEM;
-        memcpy(room, data, (size_t)size);
-    }
-    return 1;
 }
 
 /* False: the connection is broken. */
@@ -176,26 +207,54 @@ static bool send_out(struct bench_conn *c)
 void bench_conn_flush(struct bench_conn *c)
 {
     list_remove(&c->dirty);
-    int more = 1;
-    while (more > 0 && !(c->wants_out && c->out_size >= PUMP_BYTES_MAX)) {
-        more = pump(c);
-        if (more < 0) {
-            bench_conn_fail(c, "connection lost: nghttp2 failed");
+    bool more = true;
+    while (more && !(c->wants_out && c->out_size >= PUMP_BYTES_MAX)) {
+        if (!bench_session_pump(&c->session, PUMP_BYTES_MAX, &more)) {
+            bench_conn_fail(c, "connection lost: out of memory");
             return;
         }
         if (!send_out(c))
             return;
     }
-    if (!nghttp2_session_want_read(c->session) && !nghttp2_session_want_write(c->session))
-        bench_conn_fail(c, "connection lost: closed by HTTP/2");
 }
 
 /* ---- receiving ---- */
 
+/* What is left of a frame that is not whole waits until the next receive, which begins with it. */
+static bool keep_rest(struct bench_conn *c, const uint8_t *rest, size_t size)
+{
+    c->in_size = size;
+    if (size == 0)
+        return true;
+    if (!c->in)
+        c->in = malloc(BENCH_FRAME_BYTES_MAX);
+    if (!c->in)
+        return false;
+    memcpy(c->in, rest, size);
+    return true;
+}
+
+static void on_bytes(struct bench_conn *c, size_t size)
+{
+    char text[BENCH_CALL_TEXT_BYTES];
+    size_t taken = 0;
+    const char *why = bench_session_receive(&c->session, slice_of(c->env->buffer, size), &taken);
+    if (!why && !keep_rest(c, c->env->buffer + taken, size - taken))
+        why = "out of memory";
+    if (why) {
+        IGNORE(snprintf(text, sizeof text, "connection lost: %s", why) < 0, "it fits");
+        bench_conn_fail(c, text);
+    } else if (c->out_size > 0 || !list_is_empty(&c->session.unsent)) {
+        mark(c);
+    }
+}
+
 static void receive(struct bench_conn *c)
 {
     struct bench_conn_env *env = c->env;
-    ssize_t size = recv(c->fd, env->buffer, env->buffer_bytes, 0);
+    if (c->in_size > 0)
+        memcpy(env->buffer, c->in, c->in_size);
+    ssize_t size = recv(c->fd, env->buffer + c->in_size, env->buffer_bytes - c->in_size, 0);
     if (size < 0 && (errno == EAGAIN || errno == EINTR))
         return;
     if (size < 0) {
@@ -208,13 +267,7 @@ static void receive(struct bench_conn *c)
         return;
     }
     env->received_bytes += (uint64_t)size;
-    ssize_t taken = nghttp2_session_mem_recv(c->session, env->buffer, (size_t)size);
-    if (taken < 0) {
-        bench_conn_fail(c, "connection lost: bytes that are no HTTP/2");
-        return;
-    }
-    if (nghttp2_session_want_write(c->session))
-        mark(c);
+    on_bytes(c, c->in_size + (size_t)size);
 }
 
 void bench_conn_on_events(struct bench_conn *c, uint32_t events)
@@ -229,17 +282,19 @@ void bench_conn_on_events(struct bench_conn *c, uint32_t events)
         mark(c);
 }
 
-bool bench_conn_begin(struct bench_conn *c, struct bench_call *call, struct slice path)
+void bench_conn_begin(struct bench_conn *c, struct bench_call *call)
 {
     ASSERT(c->state == BENCH_CONN_UP && !c->is_leaving);
     mark(c);
-    return bench_session_submit(c, call, path);
+    bench_session_submit(&c->session, call);
 }
 
 void bench_conn_cancel(struct bench_conn *c, struct bench_call *call, const char *error)
 {
-    ASSERT(call->stream_id != 0);
-    bench_session_reset(c, call);
+    ASSERT(call->in_flight);
+    bool ok = bench_session_cancel(&c->session, call);
     mark(c);
     c->env->on_end(c->env->owner, call, error);
+    if (!ok)
+        bench_conn_fail(c, "connection lost: it does not take what is sent");
 }

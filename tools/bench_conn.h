@@ -1,4 +1,4 @@
-/* bench_conn.h: one HTTP/2 connection with its calls in flight, as cheap as nghttp2 allows.
+/* bench_conn.h: one HTTP/2 connection with its calls in flight.
  *
  * Non-blocking, for an epoll loop: readiness goes in, ended calls come out through the handler.
  * Calls begun in a turn leave with one send (bench_conn_flush).
@@ -18,6 +18,7 @@
 #include "base/io.h"
 #include "base/list.h"
 #include "base/slice.h"
+#include "tools/bench_session.h"
 
 enum { BENCH_CALL_TEXT_BYTES = 160, BENCH_AUTHORITY_BYTES_MAX = 320 };
 
@@ -28,14 +29,18 @@ struct bench_call {
     struct list link; /* the run's, while it is not in flight */
     struct bench_conn *conn;
     uint32_t slot;
-    int32_t stream_id; /* 0: not in flight */
+    bool in_flight;
     uint64_t start_ns; /* as intended */
     uint64_t begun_ns;
     uint64_t rests_until_ns; /* after an error */
     bool counts;             /* the run's */
 
+    struct slice path;
     struct slice request;
     size_t sent;
+    struct list unsent; /* the session's, until all of the request is written */
+    uint32_t stream_id; /* 0: not begun yet, or not in flight */
+    int64_t window;     /* of its stream: the server still takes so much */
 
     uint8_t *head; /* of the answer's frame: prefix and message, head_capacity bytes at most */
     size_t head_capacity;
@@ -53,8 +58,6 @@ struct bench_endpoint {
 /* What the connections of a run share. */
 struct bench_conn_env {
     int epoll_fd;
-    nghttp2_session_callbacks *callbacks;
-    nghttp2_option *option;
     struct http2_pool *pool;
     nghttp2_mem mem;
     uint8_t *buffer; /* what a receive fills */
@@ -84,20 +87,25 @@ struct bench_conn {
     uint64_t dialled_ns;
     enum bench_conn_state state;
     int fd;
-    nghttp2_session *session;
+    struct bench_session session;
     bool is_leaving;                 /* GOAWAY came: no new calls */
     bool wants_out;                  /* the socket is full */
     char why[BENCH_CALL_TEXT_BYTES]; /* it is down */
 
+    uint8_t *in; /* of a frame that is not whole yet */
+    size_t in_size;
     uint8_t *out;
     size_t out_size;
     size_t out_sent;
     size_t out_capacity;
 };
 
-/* Fills the parts that are nghttp2's. False: out of memory. */
+/* Fills the buffers. False: out of memory. */
 bool bench_conn_env_open(struct bench_conn_env *env);
 void bench_conn_env_close(struct bench_conn_env *env);
+
+/* Zeroed before but for env, calls and call_count. */
+void bench_conn_init(struct bench_conn *c);
 
 /* Begins to connect; on_up or on_down follows, perhaps from inside. */
 void bench_conn_dial(struct bench_conn *c, const struct bench_endpoint *endpoint);
@@ -105,9 +113,9 @@ void bench_conn_dial(struct bench_conn *c, const struct bench_endpoint *endpoint
 /* Readiness, as epoll tells it. */
 void bench_conn_on_events(struct bench_conn *c, uint32_t events);
 
-/* path: NUL-terminated, static. The connection must be up and not leaving. False: it cannot; the
- * call is not in flight, and the connection is broken when it is flushed. */
-bool bench_conn_begin(struct bench_conn *c, struct bench_call *call, struct slice path);
+/* The call's path (static, at most BENCH_PATH_BYTES_MAX) and request, with the next flush. The
+ * connection must be up and not leaving. */
+void bench_conn_begin(struct bench_conn *c, struct bench_call *call);
 
 /* Gives a call in flight up; it ends with that error. */
 void bench_conn_cancel(struct bench_conn *c, struct bench_call *call, const char *error);
@@ -118,7 +126,12 @@ void bench_conn_flush(struct bench_conn *c);
 /* Breaks it; its calls end with this error. */
 void bench_conn_fail(struct bench_conn *c, const char *why);
 
-/* Without a word to the handler. */
+/* Room at the end of what waits to be sent; for the session. NULL: out of memory. */
+uint8_t *bench_conn_out_room(struct bench_conn *c, size_t size);
+
+/* Without a word to the handler; its memory stays for the next dial. */
+void bench_conn_hang_up(struct bench_conn *c);
+
 void bench_conn_done(struct bench_conn *c);
 
 #endif

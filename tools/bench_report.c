@@ -99,6 +99,8 @@ void bench_report_text(FILE *out, const struct bench_options *options,
         fprintf(out, "servers      %.2f us of CPU, %.0f bytes written an operation\n",
                 ratio((double)result->servers.cpu_us, count),
                 ratio((double)result->servers.written_bytes, count));
+    else if (options->pid_count > 0)
+        fprintf(out, "servers      not known: a process has ended, or is not ours to look at\n");
     text_errors(out, result);
 }
 

@@ -28,6 +28,8 @@ static const uint64_t start_ns_max = 5000000000; /* for the connections to come 
 static const uint64_t dial_ns_max = 1000000000;
 static const uint64_t redial_rest_ns = 50000000; /* after a dial that failed */
 static const uint64_t error_rest_ns = 10000000;
+static const uint64_t alone_ns_max =
+    60000000000; /* a number of operations waits so long for a server */
 
 enum phase { PHASE_DIAL, PHASE_WARM_UP, PHASE_MEASURE, PHASE_OVER };
 
@@ -51,7 +53,8 @@ struct run {
     enum phase phase;
     uint64_t phase_end_ns; /* UINT64_MAX: when all operations are done */
     uint64_t tick_due_ns;
-    uint64_t total; /* operations to measure; 0: as many as the time allows */
+    uint64_t last_up_ns; /* when a connection was up, as of the last tick */
+    uint64_t total;      /* operations to measure; 0: as many as the time allows */
     uint64_t started;
     uint64_t ended;
     bool out_of_memory;
@@ -173,15 +176,13 @@ static void begin_calls(struct run *r)
             return;
         }
         list_remove(&call->link);
+        call->path = request.path;
         call->request = request.body;
         call->start_ns = start_ns;
         call->begun_ns = r->env.now_ns;
         call->counts = r->phase == PHASE_MEASURE;
         r->started += call->counts;
-        if (!bench_conn_begin(call->conn, call, request.path)) {
-            on_end(r, call, "nghttp2 took no request");
-            bench_conn_fail(call->conn, "connection lost: nghttp2 failed");
-        }
+        bench_conn_begin(call->conn, call);
     }
     while ((dirty = list_pop_front(&r->env.dirty)) != NULL)
         bench_conn_flush(LIST_ENTRY(dirty, struct bench_conn, dirty));
@@ -218,7 +219,7 @@ static void count_unfinished(struct run *r)
     uint64_t late = bench_pace_late(&r->pace, r->env.now_ns);
     uint64_t oldest_ns = late > 0 ? bench_pace_next_ns(&r->pace) : r->env.now_ns;
     for (size_t i = 0; i < r->call_count; i++) {
-        if (r->calls[i].stream_id == 0)
+        if (!r->calls[i].in_flight)
             continue;
         result->unfinished++;
         if (r->calls[i].start_ns < oldest_ns)
@@ -252,6 +253,7 @@ static void phase_advance(struct run *r)
 {
     uint64_t now_ns = r->env.now_ns;
     bool is_due = now_ns >= r->phase_end_ns;
+    bool is_done = r->total > 0 && (r->ended >= r->total || now_ns - r->last_up_ns > alone_ns_max);
     if (is_interrupted && r->phase == PHASE_MEASURE)
         measure_end(r);
     else if (is_interrupted)
@@ -263,7 +265,7 @@ static void phase_advance(struct run *r)
         r->phase = PHASE_OVER;
     else if (r->phase == PHASE_WARM_UP && is_due)
         measure_begin(r);
-    else if (r->phase == PHASE_MEASURE && (is_due || (r->total > 0 && r->ended >= r->total)))
+    else if (r->phase == PHASE_MEASURE && (is_due || is_done))
         measure_end(r);
 }
 
@@ -283,7 +285,7 @@ static void redial(struct run *r)
 static bool has_calls(const struct bench_conn *c)
 {
     for (size_t i = 0; i < c->call_count; i++) {
-        if (c->calls[i].stream_id != 0)
+        if (c->calls[i].in_flight)
             return true;
     }
     return false;
@@ -293,9 +295,11 @@ static void tick(struct run *r)
 {
     uint64_t timeout_ns = r->options->call_timeout_ms * ns_per_ms;
     r->tick_due_ns = r->env.now_ns + tick_ns;
+    if (r->up_count > 0)
+        r->last_up_ns = r->env.now_ns;
     for (size_t i = 0; i < r->call_count; i++) {
         struct bench_call *call = &r->calls[i];
-        if (call->stream_id != 0 && r->env.now_ns - call->begun_ns > timeout_ns)
+        if (call->in_flight && r->env.now_ns - call->begun_ns > timeout_ns)
             bench_conn_cancel(call->conn, call, "DEADLINE_EXCEEDED");
     }
     for (size_t i = 0; i < r->conn_count; i++) {
@@ -384,12 +388,10 @@ static bool open_parts(struct run *r, char *why)
         c->calls = &r->calls[i * r->options->in_flight];
         c->call_count = r->options->in_flight;
         c->endpoint_index = i % r->endpoint_count;
-        list_init(&c->dirty);
+        bench_conn_init(c);
     }
     for (size_t i = 0; i < r->call_count; i++) {
         struct bench_call *call = &r->calls[i];
-        list_init(&call->link);
-        call->conn = &r->conns[i / r->options->in_flight];
         call->slot = (uint32_t)i;
         call->head = r->heads + i * head_bytes;
         call->head_capacity = head_bytes;
@@ -402,7 +404,6 @@ static void close_parts(struct run *r)
     for (size_t i = 0; r->conns && i < r->conn_count; i++) {
         if (r->conns[i].env)
             bench_conn_done(&r->conns[i]);
-        free(r->conns[i].out);
     }
     bench_conn_env_close(&r->env);
     bench_load_close(&r->load);
@@ -421,6 +422,7 @@ static bool run_until_over(struct run *r, char *why)
     sigaction(SIGTERM, &action, NULL);
     IGNORE(prctl(PR_SET_TIMERSLACK, 1UL) != 0, "an open loop starts some 50 us late then");
     r->env.now_ns = bench_now_ns();
+    r->last_up_ns = r->env.now_ns;
     r->phase_end_ns = r->env.now_ns + start_ns_max;
     while (r->phase != PHASE_OVER && !r->out_of_memory)
         turn(r);

@@ -1,271 +1,242 @@
-/* Requests and answers as nghttp2 sees them.
- *
- * What makes it cheap: no priorities, no header checks (a benchmark trusts its server), windows so
- * large that WINDOW_UPDATE is never due, header fields that are not copied, DATA frames written
- * from the request straight into the connection's out buffer, and no look-up of the stream for
- * header fields that mean nothing here.
- */
+/* The session's state, and what it sends. bench_receive.c has what it receives. */
 #include "tools/bench_session.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/assert.h"
 #include "base/bytes.h"
-#include "rpc/grpc.h"
-#include "rpc/grpc_codec.h"
-#include "rpc/http2_pool.h"
-#include "tools/client_h2.h"
+#include "tools/bench_conn.h"
+#include "tools/bench_hpack.h"
+#include "tools/bench_session_internal.h"
 
-enum { FRAME_HEAD_BYTES = 9, BUFFER_BYTES = 256 << 10 };
+enum {
+    WINDOW_DEFAULT = 65535, /* RFC 9113 §6.9.2 */
+    FRAME_BYTES = 16384,    /* of data: every server takes so much */
+    OPEN_DEFAULT = 100,     /* until the server has said how many */
+    STREAM_ID_LAST = INT32_MAX,
+    SETTING_BYTES = 6,
+};
 
-/* ---- requests ---- */
-
-static ssize_t on_read(nghttp2_session *session, int32_t id, uint8_t *buffer, size_t size,
-                       uint32_t *flags, nghttp2_data_source *source, void *owner)
+void bench_frame_head(uint8_t *to, size_t size, uint8_t type, uint8_t flags, uint32_t id)
 {
-    (void)session;
-    (void)buffer;
-    (void)owner;
-    const struct bench_call *call = source->ptr;
-    if (call->stream_id != id)
-        return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE; /* given up meanwhile */
-    size_t left = call->request.size - call->sent;
-    *flags |= NGHTTP2_DATA_FLAG_NO_COPY;
-    if (left > size)
-        return (ssize_t)size;
-    *flags |= NGHTTP2_DATA_FLAG_EOF;
-    return (ssize_t)left;
+    put_be32(to, (uint32_t)size << 8 | type);
+    to[4] = flags;
+    put_be32(to + 5, id);
 }
 
-static int on_send_data(nghttp2_session *session, nghttp2_frame *frame, const uint8_t *head,
-                        size_t size, nghttp2_data_source *source, void *owner)
+bool bench_session_control(struct bench_session *s, const struct bench_control *frame)
 {
-    (void)session;
-    (void)frame;
-    struct bench_conn *c = owner;
-    struct bench_call *call = source->ptr;
-    uint8_t *room = bench_conn_out_room(c, FRAME_HEAD_BYTES + size);
+    uint8_t *room = bench_conn_out_room(s->conn, BENCH_FRAME_HEAD_BYTES + frame->payload.size);
     if (!room)
-        return NGHTTP2_ERR_CALLBACK_FAILURE;
-    memcpy(room, head, FRAME_HEAD_BYTES);
-    memcpy(room + FRAME_HEAD_BYTES, call->request.data + call->sent, size);
-    call->sent += size;
-    return 0;
+        return false;
+    bench_frame_head(room, frame->payload.size, frame->type, frame->flags, frame->id);
+    if (frame->payload.size > 0)
+        memcpy(room + BENCH_FRAME_HEAD_BYTES, frame->payload.data, frame->payload.size);
+    return true;
 }
 
-#define FIELD(name_text, value_text)                                           \
-    {                                                                          \
-        (uint8_t *)(uintptr_t)(name_text), (uint8_t *)(uintptr_t)(value_text), \
-            sizeof(name_text) - 1, sizeof(value_text) - 1,                     \
-            NGHTTP2_NV_FLAG_NO_COPY_NAME | NGHTTP2_NV_FLAG_NO_COPY_VALUE       \
-    }
-
-bool bench_session_submit(struct bench_conn *c, struct bench_call *call, struct slice path)
+bool bench_session_word(struct bench_session *s, uint8_t type, uint32_t id, uint32_t word)
 {
-    enum { PATH = 2, AUTHORITY = 3 };
-    nghttp2_nv fields[] = {
-        FIELD(":method", "POST"), FIELD(":scheme", "http"),
-        FIELD(":path", ""),       FIELD(":authority", ""),
-        FIELD("te", "trailers"),  FIELD("content-type", "application/grpc"),
+    uint8_t payload[4];
+    put_be32(payload, word);
+    return bench_session_control(s, &(struct bench_control){
+                                        .type = type,
+                                        .id = id,
+                                        .payload = slice_of(payload, sizeof payload),
+                                    });
+}
+
+/* ---- opening ---- */
+
+static uint8_t *put_setting(uint8_t *to, uint16_t id, uint32_t value)
+{
+    put_be16(to, id);
+    put_be32(to + 2, value);
+    return to + SETTING_BYTES;
+}
+
+static bool preface(struct bench_session *s)
+{
+    static const struct slice magic = { (const uint8_t *)NGHTTP2_CLIENT_MAGIC,
+                                        NGHTTP2_CLIENT_MAGIC_LEN };
+    uint8_t settings[3 * SETTING_BYTES];
+    uint8_t *at = put_setting(settings, NGHTTP2_SETTINGS_ENABLE_PUSH, 0);
+    at = put_setting(at, NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, INT32_MAX);
+    at = put_setting(at, NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, 1);
+    uint8_t *room = bench_conn_out_room(s->conn, magic.size);
+    if (!room)
+        return false;
+    memcpy(room, magic.data, magic.size);
+    struct bench_control frame = { .type = NGHTTP2_SETTINGS,
+                                   .payload = slice_of(settings, (size_t)(at - settings)) };
+    return bench_session_control(s, &frame) &&
+           bench_session_word(s, NGHTTP2_WINDOW_UPDATE, 0, INT32_MAX - WINDOW_DEFAULT);
+}
+
+bool bench_session_open(struct bench_session *s, struct bench_conn *conn)
+{
+    size_t streams = 2;
+    while (streams < 2 * conn->call_count)
+        streams *= 2;
+    *s = (struct bench_session){
+        .conn = conn,
+        .streams = calloc(streams, sizeof *s->streams),
+        .stream_mask = streams - 1,
+        .next_id = 1,
+        .window = WINDOW_DEFAULT,
+        .stream_window = WINDOW_DEFAULT,
+        .open_max = OPEN_DEFAULT,
     };
-    fields[PATH].value = (uint8_t *)(uintptr_t)path.data;
-    fields[PATH].valuelen = path.size;
-    fields[AUTHORITY].value = (uint8_t *)(uintptr_t)c->endpoint->authority;
-    fields[AUTHORITY].valuelen = strlen(c->endpoint->authority);
+    list_init(&s->unsent);
+    return s->streams && nghttp2_hd_inflate_new2(&s->inflater, &conn->env->mem) == 0 && preface(s);
+}
+
+void bench_session_close(struct bench_session *s)
+{
+    if (s->inflater)
+        nghttp2_hd_inflate_del(s->inflater);
+    free(s->streams);
+    *s = (struct bench_session){ 0 };
+}
+
+/* ---- streams ---- */
+
+static struct bench_call **stream_at(struct bench_session *s, uint32_t id)
+{
+    return &s->streams[(id >> 1) & s->stream_mask];
+}
+
+struct bench_call *bench_session_call(struct bench_session *s, uint32_t id)
+{
+    struct bench_call *call = *stream_at(s, id);
+    return call && call->stream_id == id ? call : NULL;
+}
+
+/* Ids may be left out: one whose place an older call still has. Half of the places are free. */
+static bool stream_open(struct bench_session *s, struct bench_call *call)
+{
+    while (*stream_at(s, s->next_id))
+        s->next_id += 2;
+    if (s->next_id > STREAM_ID_LAST)
+        return false;
+    call->stream_id = s->next_id;
+    call->window = s->stream_window;
+    *stream_at(s, s->next_id) = call;
+    s->next_id += 2;
+    s->open_count++;
+    return true;
+}
+
+void bench_session_forget(struct bench_session *s, struct bench_call *call)
+{
+    list_remove(&call->unsent);
+    call->in_flight = false;
+    if (call->stream_id == 0)
+        return;
+    *stream_at(s, call->stream_id) = NULL;
+    call->stream_id = 0;
+    s->open_count--;
+}
+
+/* ---- sending ---- */
+
+void bench_session_submit(struct bench_session *s, struct bench_call *call)
+{
+    call->in_flight = true;
+    call->stream_id = 0;
     call->sent = 0;
     call->received = 0;
     call->http_status = 0;
     call->grpc_status = -1;
     call->text[0] = '\0';
-    nghttp2_data_provider body = { { .ptr = call }, on_read };
-    int32_t id = nghttp2_submit_request(c->session, NULL, fields, sizeof fields / sizeof fields[0],
-                                        &body, call);
-    call->stream_id = id > 0 ? id : 0;
-    return id > 0;
+    list_push_back(&s->unsent, &call->unsent);
 }
 
-void bench_session_reset(struct bench_conn *c, struct bench_call *call)
+bool bench_session_cancel(struct bench_session *s, struct bench_call *call)
 {
-    int32_t id = call->stream_id;
-    call->stream_id = 0;
-    IGNORE(nghttp2_session_set_stream_user_data(c->session, id, NULL) != 0, "it was not sent yet");
-    IGNORE(nghttp2_submit_rst_stream(c->session, NGHTTP2_FLAG_NONE, id, NGHTTP2_CANCEL) != 0,
-           "without memory the server goes on for nothing");
+    uint32_t id = call->stream_id;
+    bench_session_forget(s, call);
+    return id == 0 || bench_session_word(s, NGHTTP2_RST_STREAM, id, NGHTTP2_CANCEL);
 }
 
-/* ---- answers ---- */
-
-static struct bench_call *call_of(nghttp2_session *session, int32_t id)
+static bool write_headers(struct bench_session *s, struct bench_call *call)
 {
-    struct bench_call *call = nghttp2_session_get_stream_user_data(session, id);
-    return call && call->stream_id == id ? call : NULL;
-}
-
-static int number_of(nghttp2_vec text)
-{
-    int value = 0;
-    for (size_t i = 0; i < text.len && i < 4; i++)
-        value = value * 10 + (text.base[i] - '0');
-    return value;
-}
-
-static int on_header(nghttp2_session *session, const nghttp2_frame *frame, nghttp2_rcbuf *name,
-                     nghttp2_rcbuf *value, uint8_t flags, void *owner)
-{
-    (void)flags;
-    (void)owner;
-    nghttp2_vec key = nghttp2_rcbuf_get_buf(name);
-    nghttp2_vec text = nghttp2_rcbuf_get_buf(value);
-    bool is_status = key.len == 11 && memcmp(key.base, "grpc-status", 11) == 0;
-    bool is_message = key.len == 12 && memcmp(key.base, "grpc-message", 12) == 0;
-    bool is_http = key.len == 7 && memcmp(key.base, ":status", 7) == 0;
-    if (!is_status && !is_message && !is_http)
-        return 0;
-    struct bench_call *call = call_of(session, frame->hd.stream_id);
-    if (!call)
-        return 0;
-    if (is_status)
-        call->grpc_status = number_of(text);
-    else if (is_http)
-        call->http_status = number_of(text);
-    else
-        client_h2_message_decode(slice_of(text.base, text.len), call->text, sizeof call->text);
-    return 0;
-}
-
-static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const uint8_t *data,
-                   size_t size, void *owner)
-{
-    (void)flags;
-    (void)owner;
-    struct bench_call *call = call_of(session, id);
-    if (!call)
-        return 0;
-    if (call->received < call->head_capacity) {
-        size_t room = call->head_capacity - call->received;
-        memcpy(call->head + call->received, data, size < room ? size : room);
+    struct bench_conn *c = s->conn;
+    if (!stream_open(s, call)) {
+        c->is_leaving = true; /* no ids are left: a new connection has them */
+        return true;
     }
-    call->received += size;
-    return 0;
-}
-
-static const char *status_name(int status)
-{
-    static const char *const names[] = {
-        "OK",
-        "CANCELLED",
-        "UNKNOWN",
-        "INVALID_ARGUMENT",
-        "DEADLINE_EXCEEDED",
-        "NOT_FOUND",
-        "ALREADY_EXISTS",
-        "PERMISSION_DENIED",
-        "RESOURCE_EXHAUSTED",
-        "FAILED_PRECONDITION",
-        "ABORTED",
-        "OUT_OF_RANGE",
-        "UNIMPLEMENTED",
-        "INTERNAL",
-        "UNAVAILABLE",
-        "DATA_LOSS",
-        "UNAUTHENTICATED",
-    };
-    return status >= 0 && status < (int)(sizeof names / sizeof names[0]) ? names[status]
-                                                                         : "UNKNOWN";
-}
-
-static bool message_is_whole(const struct bench_call *call)
-{
-    return call->received >= GRPC_PREFIX_BYTES && call->head[0] == 0 &&
-           get_be32(call->head + 1) == call->received - GRPC_PREFIX_BYTES;
-}
-
-/* NULL: it succeeded. */
-static const char *verdict(const struct bench_call *call, uint32_t reset, char *text, size_t size)
-{
-    int written = 0;
-    if (call->grpc_status == GRPC_OK)
-        return message_is_whole(call) ? NULL : "an answer that is not one whole message";
-    if (call->grpc_status > 0 && call->text[0] != '\0')
-        written = snprintf(text, size, "%s: %s", status_name(call->grpc_status), call->text);
-    else if (call->grpc_status > 0)
-        written = snprintf(text, size, "%s", status_name(call->grpc_status));
-    else if (reset != NGHTTP2_NO_ERROR)
-        written = snprintf(text, size, "stream reset: %s", nghttp2_http2_strerror(reset));
-    else
-        written = snprintf(text, size, "HTTP status %d without a gRPC one", call->http_status);
-    IGNORE(written < 0, "a cut text still says enough");
-    return text;
-}
-
-static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t error, void *owner)
-{
-    struct bench_conn *c = owner;
-    struct bench_call *call = call_of(session, id);
-    if (!call)
-        return 0;
-    char text[2 * BENCH_CALL_TEXT_BYTES];
-    call->stream_id = 0;
-    c->env->on_end(c->env->owner, call, verdict(call, error, text, sizeof text));
-    return 0;
-}
-
-static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *owner)
-{
-    (void)session;
-    struct bench_conn *c = owner;
-    if (frame->hd.type == NGHTTP2_GOAWAY)
-        c->is_leaving = true;
-    return 0;
-}
-
-/* ---- opening ---- */
-
-bool bench_session_open(struct bench_conn *c)
-{
-    struct bench_conn_env *env = c->env;
-    nghttp2_settings_entry settings[] = {
-        { NGHTTP2_SETTINGS_ENABLE_PUSH, 0 },
-        { NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, INT32_MAX },
-        { NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, 1 },
-    };
-    nghttp2_session *session;
-    if (nghttp2_session_client_new3(&session, env->callbacks, c, env->option, &env->mem) != 0)
+    uint8_t *room = bench_conn_out_room(c, BENCH_FRAME_HEAD_BYTES + BENCH_BLOCK_BYTES_MAX);
+    if (!room)
         return false;
-    if (nghttp2_submit_settings(session, NGHTTP2_FLAG_NONE, settings,
-                                sizeof settings / sizeof settings[0]) != 0 ||
-        nghttp2_session_set_local_window_size(session, NGHTTP2_FLAG_NONE, 0, INT32_MAX) != 0) {
-        nghttp2_session_del(session);
-        return false;
-    }
-    c->session = session;
+    size_t size = bench_hpack_request(s, call->path, slice_of_text(c->endpoint->authority),
+                                      room + BENCH_FRAME_HEAD_BYTES);
+    bench_frame_head(room, size, NGHTTP2_HEADERS, NGHTTP2_FLAG_END_HEADERS, call->stream_id);
+    c->out_size -= BENCH_BLOCK_BYTES_MAX - size;
     return true;
 }
 
-bool bench_conn_env_open(struct bench_conn_env *env)
+static size_t least(size_t a, int64_t b)
 {
-    list_init(&env->dirty);
-    env->buffer_bytes = BUFFER_BYTES;
-    env->buffer = malloc(BUFFER_BYTES);
-    env->pool = http2_pool_new();
-    if (!env->buffer || !env->pool || nghttp2_session_callbacks_new(&env->callbacks) != 0 ||
-        nghttp2_option_new(&env->option) != 0)
+    if (b <= 0)
+        return 0;
+    return a < (size_t)b ? a : (size_t)b;
+}
+
+/* One frame. *ret_size 0: the server takes no more for now. */
+static bool write_data(struct bench_session *s, struct bench_call *call, size_t *ret_size)
+{
+    size_t left = call->request.size - call->sent;
+    size_t size = least(least(left, s->window), call->window);
+    size = least(size, FRAME_BYTES);
+    *ret_size = size;
+    if (size == 0)
+        return true;
+    uint8_t *room = bench_conn_out_room(s->conn, BENCH_FRAME_HEAD_BYTES + size);
+    if (!room)
         return false;
-    env->mem = http2_pool_mem(env->pool);
-    nghttp2_option_set_no_http_messaging(env->option, 1);
-    nghttp2_session_callbacks_set_send_data_callback(env->callbacks, on_send_data);
-    nghttp2_session_callbacks_set_on_header_callback2(env->callbacks, on_header);
-    nghttp2_session_callbacks_set_on_data_chunk_recv_callback(env->callbacks, on_data);
-    nghttp2_session_callbacks_set_on_stream_close_callback(env->callbacks, on_stream_close);
-    nghttp2_session_callbacks_set_on_frame_recv_callback(env->callbacks, on_frame);
+    bench_frame_head(room, size, NGHTTP2_DATA, size == left ? NGHTTP2_FLAG_END_STREAM : 0,
+                     call->stream_id);
+    memcpy(room + BENCH_FRAME_HEAD_BYTES, call->request.data + call->sent, size);
+    call->sent += size;
+    call->window -= (int64_t)size;
+    s->window -= (int64_t)size;
     return true;
 }
 
-void bench_conn_env_close(struct bench_conn_env *env)
+/* Until the call has said all, the server takes no more, or enough waits to be sent. */
+static bool write_call(struct bench_session *s, struct bench_call *call, size_t bytes_max)
 {
-    nghttp2_session_callbacks_del(env->callbacks);
-    nghttp2_option_del(env->option);
-    http2_pool_free(env->pool);
-    free(env->buffer);
+    size_t size = 1;
+    if (call->stream_id == 0 && !write_headers(s, call))
+        return false;
+    while (size > 0 && call->stream_id != 0 && call->sent < call->request.size &&
+           s->conn->out_size < bytes_max) {
+        if (!write_data(s, call, &size))
+            return false;
+    }
+    return true;
+}
+
+bool bench_session_pump(struct bench_session *s, size_t bytes_max, bool *ret_more)
+{
+    struct list *node = s->unsent.next;
+    *ret_more = false;
+    while (node != &s->unsent && s->window > 0) {
+        struct bench_call *call = LIST_ENTRY(node, struct bench_call, unsent);
+        if (call->stream_id == 0 && (s->open_count >= s->open_max || s->conn->is_leaving))
+            return true;
+        if (s->conn->out_size >= bytes_max) {
+            *ret_more = true;
+            return true;
+        }
+        if (!write_call(s, call, bytes_max))
+            return false;
+        node = node->next;
+        if (call->stream_id != 0 && call->sent == call->request.size)
+            list_remove(&call->unsent);
+        else if (s->conn->out_size >= bytes_max)
+            node = &call->unsent;
+    }
+    return true;
 }
