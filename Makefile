@@ -44,6 +44,9 @@ CTL_C   := $(wildcard tools/ctl*.c)
 CTL_O   := $(CTL_C:%.c=$(B)/obj/%.o)
 DEMO_C  := $(wildcard tools/demo*.c)
 DEMO_O  := $(DEMO_C:%.c=$(B)/obj/%.o)
+# It shares the CLI's text formats.
+BENCH_C := $(wildcard tools/bench*.c)
+BENCH_O := $(BENCH_C:%.c=$(B)/obj/%.o)
 CLIENT_C := $(wildcard tools/client*.c)
 CLIENT_O := $(CLIENT_C:%.c=$(B)/obj/%.o)
 
@@ -64,13 +67,13 @@ SIM_O   := $(SIM_C:%.c=$(B)/obj/%.o) $(B)/obj/tests/support/fake_disk.o
 .SECONDARY:
 .DELETE_ON_ERROR:
 
-.PHONY: perf-writes all help deps unit unit-bin test lint demo cluster format clean
+.PHONY: all help deps unit unit-bin test lint demo cluster format clean
 
 all: deps
 	@$(MAKE) --no-print-directory -j$$(nproc) binaries
 
 .PHONY: binaries
-binaries: $(B)/holdfastd $(B)/holdfastctl $(B)/holdfast-check
+binaries: $(B)/holdfastd $(B)/holdfastctl $(B)/holdfast-check $(B)/holdfast-bench
 	@:
 
 help:
@@ -82,13 +85,16 @@ help:
 	@echo 'make sim SEED=1         a seed in the simulator; TRACE=1 shows it, MINIMISE=1 shortens it'
 	@echo 'make soak MINUTES=30    new seeds on all cores, report in build/soak-report.txt'
 	@echo 'make fuzz TARGET=peer MINUTES=10   bytes that nobody should send (clang: with libFuzzer)'
+	@echo 'make bench-compare   throughput, latency, CPU and more beside etcd (docs/performance.md)'
+	@echo 'make peers     the etcd of bench-compare; needs Go 1.26, else it is what Debian has'
+	@echo 'make bench     what three nodes on this machine do: the main workloads, about two minutes'
 	@echo 'make measure   an idle cluster, and starts with a million keys on disk'
 	@echo 'make perf-check   instructions of each operation beside the baseline (needs valgrind)'
 	@echo 'make mutants   break the code on purpose, see which checker catches it'
 	@echo 'make coverage  what the unit tests of raft/ run of it (MISSED=1: and what they do not)'
 	@echo 'make lint      structure, purity, banned calls, formatting'
 	@echo 'make unit      unit tests alone (SAN=1: with sanitizers)'
-	@echo 'make all       build/holdfastd, build/holdfastctl and build/holdfast-check'
+	@echo 'make all       build/holdfastd, holdfastctl, holdfast-check and holdfast-bench'
 	@echo 'make deps      install the Debian packages that are missing'
 	@echo 'make format    clang-format over all sources'
 	@echo 'make clean     remove build/'
@@ -124,6 +130,9 @@ $(B)/holdfastctl: $(CTL_O) $(CLIENT_O) $(LIB)
 $(B)/holdfast-demo: $(DEMO_O) $(CLIENT_O) $(LIB)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
+$(B)/holdfast-bench: $(BENCH_O) $(addprefix $(B)/obj/tools/,ctl_text.o ctl_utf8.o) $(CLIENT_O) $(LIB)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
 $(B)/holdfast-check: $(CHECK_O) $(LIB)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
@@ -131,9 +140,10 @@ $(B)/tests/unit/%_test: $(B)/obj/tests/unit/%_test.o $(SUPPORT_O) $(CHECK_LIB_O)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lcriterion
 
-# The CLI's own parts are tested like a library: all but its main.
+# The programs' own parts are tested like a library: all but their mains.
 $(B)/tests/unit/tools/%_test: $(B)/obj/tests/unit/tools/%_test.o $(SUPPORT_O) \
-		$(filter-out %/ctl_main.o,$(CTL_O)) $(CHECK_LIB_O) $(CLIENT_O) $(LIB)
+		$(filter-out %/ctl_main.o,$(CTL_O)) $(filter-out %/bench_main.o,$(BENCH_O)) \
+		$(CHECK_LIB_O) $(CLIENT_O) $(LIB)
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lcriterion
 
@@ -176,10 +186,6 @@ PERF_OPS_O := $(PERF_OPS_C:%.c=$(B)/obj/%.o) $(filter-out %/main.o,$(SIM_O)) $(S
 $(B)/tests/perf/operations: $(PERF_OPS_O) $(LIB)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(LDFLAGS) $(SIM_WRAP) -o $@ $^ $(LDLIBS) -lcriterion
-
-$(B)/tests/perf/%: $(B)/obj/tests/perf/%.o $(CLIENT_O) $(LIB)
-	@mkdir -p $(@D)
-	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
 # ---- checks ----
 
@@ -286,10 +292,33 @@ fuzz-corpus:
 	@$(MAKE) --no-print-directory SAN=1 fuzz-bin
 	@build/san/tests/fuzz/fuzz tests/fuzz/corpus --make
 
-# Latency and throughput of writes beside the machine's limit and etcd, in one run.
-perf-writes: all
-	@$(MAKE) --no-print-directory $(B)/tests/perf/limit $(B)/tests/perf/put_latency
-	@tests/perf/writes $(B)
+# etcd 3.7 and its etcdctl into build/peers where there is a Go 1.26; nothing else needs Go.
+.PHONY: peers
+peers: deps
+	@tests/peers/build build/peers
+
+# Holdfast beside etcd, everything on the same two cores, in turn A B A B (docs/performance.md).
+# PAIRS=, SECONDS= of each run, WORKLOADS='put-64 get-1000' or short or long, SCALE=0.1 of the long
+# phase's data, ONLY=holdfast, TARGET=leader or all, ETCD= another reference, DIR= on a real disk,
+# CORES=0,1, BASE_PORT=; WRITE=docs/performance.md puts the table there. build/perf/results.json has all results.
+.PHONY: bench-compare
+bench-compare: PAIRS   := 5
+bench-compare: SECONDS := 10
+bench-compare: SCALE   := 1
+bench-compare: TARGET  := leader
+bench-compare: DIR     := build/perf
+bench-compare: all
+	@$(if $(ETCD)$(filter holdfast,$(ONLY)),,$(MAKE) --no-print-directory peers)
+	@tests/perf/compare --build $(B) --pairs $(PAIRS) --seconds $(SECONDS) --scale $(SCALE) \
+		--target $(TARGET) --dir $(DIR) $(if $(ETCD),--etcd $(ETCD)) \
+		$(if $(WORKLOADS),--workloads '$(WORKLOADS)') $(if $(ONLY),--only $(ONLY)) \
+		$(if $(CORES),--cores $(CORES)) $(if $(BASE_PORT),--base-port $(BASE_PORT)) \
+		$(if $(WRITE),--write $(WRITE))
+
+# Three nodes alone on this machine: the main workloads, about two minutes.
+.PHONY: bench
+bench: all
+	@tests/perf/bench $(B)
 
 # Instructions per operation beside tests/perf/baseline; UPDATE=1 writes that anew. Needs valgrind,
 # which is no part of `make deps`.
@@ -335,7 +364,7 @@ clean:
 	rm -rf build
 
 -include $(LIB_O:.o=.d) $(CTL_O:.o=.d) $(DEMO_O:.o=.d) $(CLIENT_O:.o=.d) $(SUPPORT_O:.o=.d) \
-	$(CHECK_O:.o=.d) $(SIM_LOAD_O:.o=.d) \
+	$(BENCH_O:.o=.d) $(CHECK_O:.o=.d) $(SIM_LOAD_O:.o=.d) \
 	$(UNIT_C:%.c=$(B)/obj/%.d) $(B)/obj/server/main.d $(COV_O:.o=.d) \
 	$(COV_TEST:$(COV)/%=$(COV)/obj/tests/unit/raft/%.d) \
 	$(B)/obj/tests/e2e/writers.d $(SIM_O:.o=.d) $(CRASH_C:%.c=$(B)/obj/%.d) \

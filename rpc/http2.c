@@ -2,6 +2,7 @@
 
 #include "base/assert.h"
 #include "rpc/http2_internal.h"
+#include "rpc/http2_pool.h"
 
 enum {
     PING_STRIKES_MAX = 2,

@@ -10,9 +10,4 @@ void http2_send_register(nghttp2_session_callbacks *callbacks);
 /* What waits on a stream that closes is not sent. */
 void http2_stream_forget(struct http2_stream *s);
 
-/* Memory for nghttp2, which allocates and frees a handful of small blocks a stream. */
-struct http2_pool *http2_pool_new(void);
-void http2_pool_free(struct http2_pool *p);
-nghttp2_mem http2_pool_mem(struct http2_pool *p);
-
 #endif

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "rpc/http2_internal.h"
+#include "rpc/http2_pool.h"
 
 enum {
     CLASS_BYTES = 64,
