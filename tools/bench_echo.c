@@ -48,7 +48,7 @@ static const char *serve(int port_fd)
         .timer_count_max = 64,
         .recv_buffer_count = 16,
         .recv_buffer_bytes = 16 << 10,
-        .thread_count = 1,
+        .thread_counts = { 1, 1 },
         .turn_end = on_turn_end,
         .owner = &server,
     };
