@@ -84,19 +84,25 @@ static void on_closed(void *owner)
     loop_stop(m->loop);
 }
 
+static void take_signal(struct main *m, uint32_t signal_number)
+{
+    counters_log(daemon_node(m->daemon), daemon_services(m->daemon), daemon_grpc(m->daemon),
+                 m->loop);
+    if (signal_number == SIGUSR1)
+        return;
+    m->is_stopping = true;
+    LOG_INFOF("received signal; shutting down", log_number("signal", signal_number));
+    daemon_close(m->daemon, CLOSE_GRACE_MS, on_closed, m);
+}
+
+/* All that are there: the loop calls when the descriptor becomes readable, not while it is. */
 static void on_signal(void *owner)
 {
     struct main *m = owner;
     struct signalfd_siginfo info;
-    if (read(m->signal_fd, &info, sizeof info) != sizeof info || m->is_stopping)
-        return;
-    counters_log(daemon_node(m->daemon), daemon_services(m->daemon), daemon_grpc(m->daemon),
-                 m->loop);
-    if (info.ssi_signo == SIGUSR1)
-        return;
-    m->is_stopping = true;
-    LOG_INFOF("received signal; shutting down", log_number("signal", info.ssi_signo));
-    daemon_close(m->daemon, CLOSE_GRACE_MS, on_closed, m);
+    while (read(m->signal_fd, &info, sizeof info) == sizeof info)
+        if (!m->is_stopping)
+            take_signal(m, info.ssi_signo);
 }
 
 /* ---- the start ---- */

@@ -172,3 +172,15 @@ def test_sigterm_while_a_long_read_runs():
             client.send(Range(key=b"later", range_end=b"m"))
             node.stop()
             assert any(read.exception() for read in reads)
+
+
+def test_signals_that_come_together_all_count():
+    """The node that is asked for its counters and told to end while it does not run does both."""
+    with Cluster(size=1) as cluster:
+        node = cluster.start().nodes[0]
+        node.signal(signal.SIGSTOP)
+        node.signal(signal.SIGUSR1)
+        node.signal(signal.SIGTERM)
+        node.signal(signal.SIGCONT)
+        assert node.wait_exit() == 0
+        assert any(line["msg"] == "counters of the loop" for line in node.log_lines())
