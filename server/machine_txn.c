@@ -301,7 +301,7 @@ static enum machine_err run_range(struct txn_run *run, const Etcdserverpb__Range
         reply_give_up(run);
         break;
     case RANGE_FAILED:
-        return MACHINE_E_STORE;
+        return machine_err_of_kv(run->kv_err);
     }
     return MACHINE_OK;
 }

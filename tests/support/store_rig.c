@@ -8,6 +8,8 @@
 
 #include "base/assert.h"
 #include "proto/entry.h"
+#include "storage/rev_tree.h"
+#include "storage/store_internal.h"
 
 void store_rig_init(struct store_rig *rig)
 {
@@ -141,4 +143,13 @@ struct kv_record store_rig_tombstone(struct slice key, struct kv_revision mod)
     struct kv_record record = { .key = key, .mod = mod, .tombstone = true };
     record.sum = kv_record_sum(&record);
     return record;
+}
+
+void store_rig_lose_record(struct store_rig *rig, int64_t revision)
+{
+    struct store_handles handles = store_handles(rig->store);
+    MDB_txn *txn;
+    ASSERT(mdb_txn_begin(handles.env, NULL, 0, &txn) == MDB_SUCCESS);
+    ASSERT(rev_tree_remove(txn, handles.rev, (struct kv_revision){ .main = revision }) == STORE_OK);
+    ASSERT(mdb_txn_commit(txn) == MDB_SUCCESS);
 }

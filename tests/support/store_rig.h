@@ -41,4 +41,7 @@ struct raft_entry store_rig_entry(struct raft_pos pos, uint32_t payload_bytes);
 struct kv_record store_rig_record(struct slice key, struct slice value, struct kv_revision mod);
 struct kv_record store_rig_tombstone(struct slice key, struct kv_revision mod);
 
+/* Damage: the record of the change that was first at this revision is gone, its key's row stays. */
+void store_rig_lose_record(struct store_rig *rig, int64_t revision);
+
 #endif

@@ -258,3 +258,19 @@ Test(machine_txn, a_reader_has_steps_for_compares_and_ranges)
         cr_assert_eq(r->responses[1]->response_range->n_kvs, 1);
     }
 }
+
+/* Damage is told from a store that cannot be read: a node repairs the first, and ends for good at
+ * the second. */
+Test(machine_txn, a_range_that_meets_damage_says_so)
+{
+    machine_rig_flush(&rig);
+    store_rig_lose_record(&rig.store, 4);
+    make_txn *txn = make_txn_empty(a);
+    make_then(a, txn, make_op_range(a, "b", NULL));
+    make_then(a, txn, make_op_put(a, "c", "new"));
+    Holdfastpb__Command command = HOLDFASTPB__COMMAND__INIT;
+    command.command_case = HOLDFASTPB__COMMAND__COMMAND_TXN;
+    command.txn = txn;
+    struct machine_reply reply = { .arena = a };
+    cr_assert_eq(machine_rig_apply(&rig, &command, &reply), MACHINE_E_CORRUPT);
+}
