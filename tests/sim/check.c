@@ -5,6 +5,7 @@
 #include "base/checksum.h"
 #include "proto/config.h"
 #include "tests/sim/check_internal.h"
+#include "tests/support/counts_check.h"
 
 enum {
     TERMS_MAX = 1 << 20,
@@ -306,6 +307,9 @@ void sim_check_stores(struct sim *sim)
         uint64_t hash;
         if (!node || !sim_host_must_serve(h))
             continue;
+        char why[COUNTS_CHECK_WHY_BYTES];
+        if (!counts_are_right(node->store, why))
+            sim_fail(sim, "%s has miscounted its keys: %s", h->name, why);
         if (!hash_of(node, &hash))
             sim_fail(sim, "%s cannot read its store", h->name);
         else if (first_host && hash != first)

@@ -39,13 +39,25 @@ static void insert(struct rig *r, struct kv_record *record)
     cr_assert_eq(kv_insert(r->kv, record), KV_OK);
 }
 
+static int64_t version_of(struct rig *r, const char *key)
+{
+    struct kv_view *view;
+    struct kv_record got;
+    bool found;
+    cr_assert_eq(kv_view_open(r->kv, &view), KV_OK);
+    cr_assert_eq(kv_view_get(view, slice_of_text(key), INT64_MAX, false, &r->arena, &got, &found),
+                 KV_OK);
+    kv_view_close(view);
+    return found ? got.version : 0;
+}
+
 static void put(struct rig *r, const char *key, const char *value, int64_t main)
 {
     struct kv_record record = { .key = slice_of_text(key),
                                 .value = slice_of_text(value),
                                 .mod = { .main = main },
                                 .create_revision = main,
-                                .version = 1 };
+                                .version = version_of(r, key) + 1 };
     insert(r, &record);
 }
 
