@@ -123,7 +123,7 @@ static enum store_err published_take_back(struct counting *c, bool *ret_done)
     arena_init(&arena, 2 * REV_TREE_RECORD_BYTES_MAX);
     enum store_err err = STORE_OK;
     *ret_done = false;
-    while (most-- > 0 && err == STORE_OK && steps_take(c, 1)) {
+    while (most-- > 0 && err == STORE_OK && steps_take(c, KEYS_A_CHANGE)) {
         struct kv_record record;
         bool found;
         arena_reset(&arena);

@@ -48,9 +48,13 @@ static void done(void)
 
 TestSuite(range, .init = setup, .fini = done);
 
+/* As on the loop and as in a job, in turn. */
 static struct range_context context(void)
 {
+    static bool on_loop;
+    on_loop = !on_loop;
     return (struct range_context){ .view = view,
+                                   .on_loop = on_loop,
                                    .arena = &arena,
                                    .revision = kv_model_revision(model),
                                    .compact_revision = COMPACTED,
