@@ -320,19 +320,20 @@ enum store_err count_tree_dirty_bytes(MDB_txn *txn, MDB_dbi dbi, uint64_t change
 {
     enum {
         PAGE_BYTES = 4096,
-        /* A change on its own: a leaf on each level that it reaches, and branch pages to them. */
-        CHANGE_BYTES = 2 * PAGE_BYTES,
-        /* Of a tree that is changed all over: what new rows add, one change in 32 makes one. */
-        GROWTH_BYTES = 64,
+        /* A change by itself: a leaf of level 0; of the levels above one in some dozens is touched
+         * for the first time, and so are branch pages. */
+        CHANGE_BYTES = PAGE_BYTES + PAGE_BYTES / 4,
+        /* What new rows add to the tree: one change in 32 makes one, or a few. */
+        GROWTH_BYTES = 32,
     };
     MDB_stat stat;
     int code = mdb_stat(txn, dbi, &stat);
     if (code != 0)
         return store_err_of_mdb(code);
-    uint64_t whole =
-        (stat.ms_leaf_pages + stat.ms_branch_pages + COUNT_TREE_LEVELS) * (uint64_t)PAGE_BYTES +
-        changes * GROWTH_BYTES;
+    uint64_t pages = stat.ms_leaf_pages + stat.ms_branch_pages;
+    uint64_t whole = pages * PAGE_BYTES + changes * GROWTH_BYTES;
     uint64_t single = changes * CHANGE_BYTES;
-    *ret_bytes = single < whole ? single : whole;
+    /* And a page for each level that splits, whatever the changes. */
+    *ret_bytes = (single < whole ? single : whole) + COUNT_TREE_LEVELS * (uint64_t)PAGE_BYTES;
     return STORE_OK;
 }

@@ -13,9 +13,11 @@
  * 3. Trimming the log and compaction come after: they commit the new revision again, and take rows
  *    of which none is the newest of a key that lives.
  *
- * So this one transaction is bounded not by what it may dirty but by what there is to be dirtied:
- * two pages a change, and no more than the tree has. 100 million keys have a tree of some 140 MiB,
- * of which 100,000 random births (a memtable's) touch most; a store of a million, 1.4 MiB. */
+ * So this one transaction is bounded not by dirty_bytes_max but by what there is to be dirtied: a
+ * page or so a change, and no more than the tree has, which is 1.8 bytes a key. A million keys have
+ * a tree of 1.8 MiB; 100 million one of 180 MiB, of which the 50,000 births of a memtable of small
+ * values, in no order, touch each its page. It begins with what room there is
+ * (store_writer_reserve) and dirties the tree's pages alone. */
 #include "base/assert.h"
 #include "storage/count_tree.h"
 #include "storage/store_write.h"
