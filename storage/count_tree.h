@@ -61,12 +61,49 @@ enum store_err count_tree_count(struct count_tree_reader *r, const struct key_in
 
 /* ---- changing ---- */
 
-struct count_tree_writer;
+struct count_boundary {
+    size_t size;
+    uint8_t bytes[COUNT_TREE_BOUNDARY_BYTES_MAX];
+};
+
+struct count_block {
+    bool is_open;
+    bool is_changed; /* its row says something else */
+    bool has_next;
+    int boundary_level;
+    uint64_t count;
+    struct count_boundary start;
+    struct count_boundary next;
+};
+
+/* Through the keys that lived before in the block of level 0 as it was loaded, whatever became of
+ * it since: as far as the last boundary that was born in it. */
+struct count_walk {
+    struct count_boundary from; /* where the block began */
+    uint64_t total;             /* that lived from there to the block's end */
+    uint64_t passed;            /* of them, so far */
+    bool total_is_known;
+    bool has_begun;
+    struct kv_record record; /* that the cursor stands at */
+    bool found;
+};
+
+/* Of 7 KiB, on its caller's stack; what is in it is count_tree_write.c's. Where pages rotted LMDB
+ * may write past its copies of them: the less of ours stands beside these the better. */
+struct count_tree_writer {
+    MDB_txn *txn;
+    MDB_dbi dbi;
+    MDB_cursor *rows;
+    struct key_tree_cursor *before; /* NULL: nothing lived */
+    bool has_loaded;
+    struct count_walk walk;
+    struct count_block blocks[COUNT_TREE_LEVELS];
+};
 
 /* before: a cursor over the key tree as it was before the changes, borrowed until the end; NULL
  * when no key lives at or after any that will be added. */
-enum store_err count_tree_writer_begin(MDB_txn *txn, MDB_dbi dbi, struct key_tree_cursor *before,
-                                       struct count_tree_writer **ret_w)
+enum store_err count_tree_writer_begin(struct count_tree_writer *w, MDB_txn *txn, MDB_dbi dbi,
+                                       struct key_tree_cursor *before)
     __attribute__((warn_unused_result));
 
 /* A key that lives from now on (change 1) or no longer (-1); keys ascend from call to call.
@@ -74,8 +111,8 @@ enum store_err count_tree_writer_begin(MDB_txn *txn, MDB_dbi dbi, struct key_tre
 enum store_err count_tree_change(struct count_tree_writer *w, struct slice key, int change)
     __attribute__((warn_unused_result));
 
-/* Writes what is still in memory. The writer is gone, whatever it returns. With `discard`, or
- * NULL, nothing is written. */
+/* Writes what is still in memory, or with `discard` nothing. The writer is done with, whatever it
+ * returns; one that is all zeros has not begun, and that is fine. */
 enum store_err count_tree_writer_end(struct count_tree_writer *w, bool discard)
     __attribute__((warn_unused_result));
 

@@ -5,78 +5,31 @@
  * after each change the rows are those of a key space in which the keys up to there have changed
  * and those behind it have not: where a new boundary splits a block, what lies behind it is counted
  * in the key tree of before, in one walk however often the block is split. */
-#include <stdlib.h>
-
 #include "base/assert.h"
 #include "storage/count_tree_internal.h"
 #include "storage/key_tree_internal.h"
 #include "storage/store_internal.h"
 
-struct boundary {
-    size_t size;
-    uint8_t bytes[COUNT_TREE_BOUNDARY_BYTES_MAX];
-};
-
-struct count_block {
-    bool is_open;
-    bool is_changed; /* its row says something else */
-    bool has_next;
-    int boundary_level;
-    uint64_t count;
-    struct boundary start;
-    struct boundary next;
-};
-
-/* Through the keys that lived before in the block of level 0 as it was loaded, whatever became of
- * it since: as far as the last boundary that was born in it. */
-struct walk {
-    struct boundary from; /* where the block began */
-    uint64_t total;       /* that lived from there to the block's end */
-    uint64_t passed;      /* of them, so far */
-    bool total_is_known;
-    bool has_begun;
-    struct kv_record record; /* that the cursor stands at */
-    bool found;
-};
-
-struct count_tree_writer {
-    MDB_txn *txn;
-    MDB_dbi dbi;
-    MDB_cursor *rows;
-    struct key_tree_cursor *before; /* NULL: nothing lived */
-    bool has_loaded;
-    struct walk walk;
-    struct count_block blocks[COUNT_TREE_LEVELS];
-};
-
-static void boundary_set(struct boundary *b, struct slice bytes)
+static void boundary_set(struct count_boundary *b, struct slice bytes)
 {
     b->size = bytes.size;
     if (bytes.size > 0)
         memcpy(b->bytes, bytes.data, bytes.size);
 }
 
-static struct slice boundary_slice(const struct boundary *b)
+static struct slice boundary_slice(const struct count_boundary *b)
 {
     return slice_of(b->bytes, b->size);
 }
 
-enum store_err count_tree_writer_begin(MDB_txn *txn, MDB_dbi dbi, struct key_tree_cursor *before,
-                                       struct count_tree_writer **ret_w)
+enum store_err count_tree_writer_begin(struct count_tree_writer *w, MDB_txn *txn, MDB_dbi dbi,
+                                       struct key_tree_cursor *before)
 {
-    struct count_tree_writer *w = calloc(1, sizeof *w);
-    if (w == NULL)
-        return STORE_E_NOMEM;
+    memset(w, 0, sizeof *w);
     w->txn = txn;
     w->dbi = dbi;
     w->before = before;
-    int code = mdb_cursor_open(txn, dbi, &w->rows);
-    if (code != 0) {
-        free(w);
-        return store_err_of_mdb(code);
-    }
-    *ret_w = w;
-    return STORE_OK;
+    return store_err_of_mdb(mdb_cursor_open(txn, dbi, &w->rows));
 }
 
 /* ---- blocks ---- */
@@ -166,7 +119,7 @@ static bool count_change(uint64_t *count, int change)
  * are dead. */
 static enum store_err walk_to(struct count_tree_writer *w, struct slice key, uint64_t most)
 {
-    struct walk *walk = &w->walk;
+    struct count_walk *walk = &w->walk;
     enum store_err err = STORE_OK;
     if (!walk->has_begun)
         err = key_tree_cursor_seek(w->before, boundary_slice(&walk->from), &walk->record,
@@ -183,7 +136,7 @@ static enum store_err walk_to(struct count_tree_writer *w, struct slice key, uin
 /* Counts to the end of the block, and goes back. */
 static enum store_err walk_find_total(struct count_tree_writer *w)
 {
-    struct walk *walk = &w->walk;
+    struct count_walk *walk = &w->walk;
     const struct count_block *block = &w->blocks[0];
     enum store_err err =
         key_tree_cursor_seek(w->before, boundary_slice(&walk->from), &walk->record, &walk->found);
@@ -200,7 +153,7 @@ static enum store_err walk_find_total(struct count_tree_writer *w)
 static enum store_err keys_behind(struct count_tree_writer *w, struct slice key,
                                   uint64_t *ret_count)
 {
-    struct walk *walk = &w->walk;
+    struct count_walk *walk = &w->walk;
     enum store_err err = STORE_OK;
     *ret_count = 0;
     if (w->before == NULL)
@@ -305,13 +258,13 @@ enum store_err count_tree_change(struct count_tree_writer *w, struct slice key, 
 
 enum store_err count_tree_writer_end(struct count_tree_writer *w, bool discard)
 {
-    if (w == NULL)
+    if (w->rows == NULL)
         return STORE_OK;
     enum store_err err = STORE_OK;
     for (int level = 0; level < COUNT_TREE_LEVELS && err == STORE_OK && !discard; level++)
         err = block_write(w, level);
     mdb_cursor_close(w->rows);
-    free(w);
+    w->rows = NULL;
     return err;
 }
 

@@ -77,14 +77,14 @@ enum store_err store_counts_flush(struct store_writer *w, const struct memtable 
     if (err == STORE_OK)
         err = store_writer_reserve(w, bytes);
     struct key_tree_cursor *before = NULL;
-    struct count_tree_writer *counts = NULL;
+    struct count_tree_writer counts = { .rows = NULL };
     if (err == STORE_OK)
         err = keys_before(w, w->publish.revision, &before);
     if (err == STORE_OK)
-        err = count_tree_writer_begin(w->txn, dbi, before, &counts);
+        err = count_tree_writer_begin(&counts, w->txn, dbi, before);
     if (err == STORE_OK)
-        err = changes_write(counts, memtable, w->publish.revision, revision);
-    enum store_err ended = count_tree_writer_end(counts, err != STORE_OK);
+        err = changes_write(&counts, memtable, w->publish.revision, revision);
+    enum store_err ended = count_tree_writer_end(&counts, err != STORE_OK);
     key_tree_cursor_close(before);
     return err == STORE_OK ? ended : err;
 }
@@ -132,15 +132,15 @@ enum store_err store_counts_batch(struct store_writer *w, const struct memtable 
     enum store_err err = STORE_OK;
     while (node != NULL && err == STORE_OK) {
         struct key_tree_cursor *before = NULL;
-        struct count_tree_writer *counts = NULL;
+        struct count_tree_writer counts = { .rows = NULL };
         err = store_writer_reserve(w, w->store->dirty_bytes_max / 2);
         if (err == STORE_OK)
             err = keys_before(w, INT64_MAX, &before);
         if (err == STORE_OK)
-            err = count_tree_writer_begin(w->txn, w->store->trees.count, before, &counts);
+            err = count_tree_writer_begin(&counts, w->txn, w->store->trees.count, before);
         if (err == STORE_OK)
-            err = piece_write(w, counts, &node);
-        enum store_err ended = count_tree_writer_end(counts, err != STORE_OK);
+            err = piece_write(w, &counts, &node);
+        enum store_err ended = count_tree_writer_end(&counts, err != STORE_OK);
         key_tree_cursor_close(before);
         err = err == STORE_OK ? ended : err;
     }
@@ -163,20 +163,20 @@ struct build {
 static enum store_err build_piece(struct build *b)
 {
     struct store *s = b->store;
-    struct count_tree_writer *counts = NULL;
+    struct count_tree_writer counts = { .rows = NULL };
     uint64_t left = s->dirty_bytes_max / 2 / CHANGE_DIRTY_BYTES;
     enum store_err err = store_err_of_mdb(mdb_txn_begin(s->env, NULL, 0, &b->writing));
     if (err == STORE_OK)
-        err = count_tree_writer_begin(b->writing, s->trees.count, NULL, &counts);
+        err = count_tree_writer_begin(&counts, b->writing, s->trees.count, NULL);
     while (err == STORE_OK && b->found && left > 0) {
         if (!b->record.tombstone) {
             left -= count_tree_level_of(b->record.key) != COUNT_TREE_NONE;
-            err = count_tree_change(counts, b->record.key, 1);
+            err = count_tree_change(&counts, b->record.key, 1);
         }
         if (err == STORE_OK)
             err = key_tree_cursor_next(b->keys, &b->record, &b->found);
     }
-    enum store_err ended = count_tree_writer_end(counts, err != STORE_OK);
+    enum store_err ended = count_tree_writer_end(&counts, err != STORE_OK);
     return err == STORE_OK ? ended : err;
 }
 
