@@ -331,7 +331,9 @@ void sim_check_find_damage(struct sim *sim)
         struct sim_host *h = &sim->hosts[i];
         struct node *node = sim_host_node(h);
         uint64_t hash;
-        if (h->hurt != HURT_STORE || !node || (hash_of(node, &hash) && counts_agree(node)))
+        char why[COUNTS_CHECK_WHY_BYTES];
+        if (h->hurt != HURT_STORE || !node ||
+            (hash_of(node, &hash) && counts_agree(node) && counts_are_right(node->store, why)))
             continue;
         sim_trace_line(sim, "%s is found to be damaged", h->name);
         h->was_repairing = true; /* as good as */
