@@ -62,7 +62,8 @@ CHECK_LIB_O := $(filter-out %/check_main.o,$(CHECK_O))
 SIM_LOAD_C := $(wildcard tests/sim/client*.c tests/sim/history*.c tests/sim/workload*.c)
 SIM_LOAD_O := $(SIM_LOAD_C:%.c=$(B)/obj/%.o) $(CHECK_LIB_O)
 SIM_C   := $(filter-out $(SIM_LOAD_C),$(wildcard tests/sim/*.c))
-SIM_O   := $(SIM_C:%.c=$(B)/obj/%.o) $(B)/obj/tests/support/fake_disk.o
+SIM_O   := $(SIM_C:%.c=$(B)/obj/%.o) $(B)/obj/tests/support/fake_disk.o \
+		$(B)/obj/tests/support/counts_check.o
 
 .SECONDARY:
 .DELETE_ON_ERROR:
@@ -161,7 +162,8 @@ $(B)/tests/unit/sim/%_test: $(B)/obj/tests/unit/sim/%_test.o $(SUPPORT_O) $(SIM_
 # Its own open, pwrite, fdatasync ... stand in front of libc's for LMDB too: exported.
 CRASH_C := $(wildcard tests/crash/*.c)
 $(B)/tests/crash/crash_images: $(CRASH_C:%.c=$(B)/obj/%.o) \
-		$(addprefix $(B)/obj/tests/support/,store_model.o store_rig.o inline_io.o) $(LIB)
+		$(addprefix $(B)/obj/tests/support/,store_model.o store_rig.o inline_io.o \
+		counts_check.o) $(LIB)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(LDFLAGS) -rdynamic -o $@ $^ $(LDLIBS)
 

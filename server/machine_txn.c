@@ -410,7 +410,8 @@ enum machine_err machine_txn(struct machine_write *w, const Etcdserverpb__TxnReq
                    .arena = &m->scratch,
                    .revision = machine_write_revision(w),
                    .compact_revision = m->state.compact_revision,
-                   .steps_max = UINT64_MAX },
+                   .steps_max = UINT64_MAX,
+                   .on_loop = true },
         .write = w,
         .wants_reply = ret_response != NULL,
     };

@@ -157,6 +157,10 @@ static enum exit_code open_store(struct node *node, struct store_state *state, c
     if (err != STORE_OK)
         return node_detail_set(detail, exit_code_of_store(err), "cannot open the store", path,
                                why[0] ? why : store_strerror(err));
+    if (store_format_found(node->store) != store_format_newest())
+        LOG_INFOF("the store has been brought to the newest format", log_text("path", path),
+                  log_number("from", store_format_found(node->store)),
+                  log_number("to", store_format_newest()));
     if (kv_open(&node->kv, node->store, node->options.views_max) != KV_OK)
         return node_detail_set(detail, EXIT_CODE_FAILURE, "cannot open the store", path,
                                "out of memory");

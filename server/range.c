@@ -5,6 +5,9 @@
 #include "base/assert.h"
 #include "server/key_range.h"
 
+/* A count's own steps, of 0.1 us: a hundred as a rule. Some of them are one of the reader's. */
+enum { COUNT_STEPS_MAX = 2048, COUNT_STEPS_A_STEP = 16 };
+
 static ProtobufCBinaryData pb_of_slice(struct slice bytes)
 {
     return (ProtobufCBinaryData){ .len = bytes.size, .data = (uint8_t *)bytes.data };
@@ -41,7 +44,8 @@ struct gathering {
     Mvccpb__KeyValue **kvs;
     size_t count;
     size_t capacity;
-    size_t wanted; /* stop taking records at this many; counting goes on */
+    size_t wanted; /* stop at this many: the rest is counted without looking at it */
+    bool has_more; /* there is a record behind the last that was wanted */
     int64_t total;
 };
 
@@ -61,7 +65,7 @@ static bool request_is_in_walk_order(const Etcdserverpb__RangeRequest *r)
 }
 
 /* Whether the limit already holds while walking. Without an order it does, whatever the target:
- * the first keys are what is then sorted (etcd: rangeLimit). */
+ * the first keys, one more than the limit, are what is then sorted (etcd: rangeLimit). */
 static bool request_limits_walk(const Etcdserverpb__RangeRequest *r)
 {
     return !request_has_filters(r) &&
@@ -223,13 +227,34 @@ static enum range_outcome walk(struct range_context *c, struct gathering *g,
             return RANGE_DONE;
         if (!step_take(c))
             return RANGE_TOO_LONG;
+        g->has_more = g->count >= g->wanted;
+        if (g->has_more)
+            return RANGE_DONE;
         g->total++;
-        if (g->request->count_only || g->count >= g->wanted || !request_takes(g->request, &record))
+        if (!request_takes(g->request, &record))
             continue;
         enum range_outcome outcome = gather_record(c, g, cursor, &record, ret_kv_err);
         if (outcome != RANGE_DONE)
             return outcome;
     }
+}
+
+/* How many there are in all, filtered ones too (etcd: rangeKeys counts before it filters). */
+static enum range_outcome count_range(struct range_context *c, struct gathering *g,
+                                      const struct kv_range *range, enum kv_err *ret_kv_err)
+{
+    uint64_t steps_max = c->steps_max == UINT64_MAX ? UINT64_MAX : COUNT_STEPS_MAX;
+    struct kv_counting counting = { .on_loop = c->on_loop, .steps_max = steps_max };
+    uint64_t count;
+    bool known;
+    enum kv_err err = kv_view_count(c->view, range, &counting, &count, &known);
+    if (err != KV_OK)
+        return fail(err, ret_kv_err);
+    uint64_t steps = (steps_max - counting.steps_max) / COUNT_STEPS_A_STEP;
+    if (c->steps_max != UINT64_MAX)
+        c->steps_max -= steps < c->steps_max ? steps : c->steps_max;
+    g->total = (int64_t)count;
+    return known ? RANGE_DONE : RANGE_TOO_LONG;
 }
 
 static enum range_outcome gather_range(struct range_context *c, struct gathering *g,
@@ -244,13 +269,17 @@ static enum range_outcome gather_range(struct range_context *c, struct gathering
         .end_is_open = keys.is_open,
         .revision = revision,
     };
+    if (!step_take(c))
+        return RANGE_TOO_LONG;
+    if (g->request->count_only)
+        return count_range(c, g, &range, ret_kv_err);
     struct kv_cursor *cursor;
     enum kv_err err = kv_cursor_open(c->view, &range, c->arena, &cursor);
     if (err != KV_OK)
         return fail(err, ret_kv_err);
-    enum range_outcome outcome = step_take(c) ? walk(c, g, cursor, ret_kv_err) : RANGE_TOO_LONG;
+    enum range_outcome outcome = walk(c, g, cursor, ret_kv_err);
     kv_cursor_close(cursor);
-    return outcome;
+    return outcome == RANGE_DONE && g->has_more ? count_range(c, g, &range, ret_kv_err) : outcome;
 }
 
 /* The order of the checks is etcd's (mvcc/kvstore_txn.go). */
@@ -273,6 +302,7 @@ static Etcdserverpb__RangeResponse *assemble(struct range_context *c, struct gat
     if (!response->header)
         return NULL;
     const Etcdserverpb__RangeRequest *r = g->request;
+    response->more = g->has_more;
     if (r->limit > 0 && g->count > (uint64_t)r->limit) {
         g->count = (size_t)r->limit;
         response->more = true;
@@ -298,7 +328,8 @@ enum range_outcome range_execute(struct range_context *context,
         return RANGE_REFUSED;
     struct gathering g = { .request = request, .wanted = SIZE_MAX };
     if (request->limit > 0 && request_limits_walk(request))
-        g.wanted = (size_t)request->limit + 1; /* the one more tells whether there is more */
+        g.wanted =
+            (size_t)request->limit + !request_is_in_walk_order(request); /* sorted, then cut */
     enum range_outcome outcome = request->range_end.len == 0
                                      ? gather_point(context, &g, revision, ret_kv_err)
                                      : gather_range(context, &g, revision, ret_kv_err);

@@ -4,8 +4,9 @@
  * etcd: server/etcdserver/txn/range.go.
  * Owner:    the response and its arrays are in the arena; keys and values are views that live as
  *           long as the kv_view and the arena both do.
- * Thread:   the view's. Bounds: steps_max keys are visited, and one for each range
- *           (RANGE_TOO_LONG: run it in a job); the arena bounds the answer (RANGE_TOO_LARGE).
+ * Thread:   the view's. Bounds: steps_max keys are visited, and one for each range, and as many
+ *           again for counting the rest of one that is limited (RANGE_TOO_LONG: run it in a job);
+ *           the arena bounds the answer (RANGE_TOO_LARGE).
  */
 #ifndef SERVER_RANGE_H
 #define SERVER_RANGE_H
@@ -28,6 +29,7 @@ struct range_context {
     int64_t revision; /* of the newest change that may be seen */
     int64_t compact_revision;
     uint64_t steps_max; /* left to take; UINT64_MAX in a job */
+    bool on_loop;       /* this is the loop's thread: it counts faster (storage/kv.h) */
 };
 
 /* Spends context->steps_max. */

@@ -310,6 +310,7 @@ static void read_now(struct read_call *r)
         .revision = state->revision,
         .compact_revision = state->compact_revision,
         .steps_max = LOOP_STEPS_MAX,
+        .on_loop = true,
     };
     ProtobufCMessage *response;
     Etcdserverpb__ResponseHeader *header;

@@ -82,6 +82,8 @@ static void views_close(struct kv *kv)
     for (uint32_t i = 0; i < kv->views_max; i++) {
         struct kv_view *view = &kv->views[i];
         key_tree_cursor_close(view->rows);
+        if (view->counts)
+            mdb_cursor_close(view->counts);
         if (view->txn)
             mdb_txn_abort(view->txn);
     }

@@ -107,6 +107,24 @@ enum kv_err kv_cursor_value(struct kv_cursor *cursor, struct arena *arena, struc
 
 void kv_cursor_close(struct kv_cursor *cursor); /* NULL is fine */
 
+/* ---- counting ---- */
+
+/* How the live keys of a range are counted. */
+struct kv_counting {
+    /* On the loop's thread: the memtables then answer in two searches. On another they are walked:
+     * at most all that lies in the range of what is not flushed. */
+    bool on_loop;
+    uint64_t steps_max; /* left to take: about one a key or a row of the store */
+};
+
+/* The live keys of [start, end) at a revision that is not compacted, exact. What is published is
+ * counted by blocks (count_tree.h), the memtables add to it, and at an older revision the changes
+ * since are taken off; where these are more than the keys, the keys are walked. *ret_known is
+ * false when steps_max is spent before. No cursor of the view is open. */
+enum kv_err kv_view_count(struct kv_view *view, const struct kv_range *range,
+                          struct kv_counting *counting, uint64_t *ret_count, bool *ret_known)
+    __attribute__((warn_unused_result));
+
 /* HashKV: over every record with compact_revision < mod.main <= revision and, of each key, the
  * newest at or below compact_revision unless that is a tombstone: in key order, newest first.
  * Equal on all replicas, whatever is flushed or compacted where. Takes long: inside a job. */

@@ -35,6 +35,7 @@ struct kv_view {
     MDB_txn *txn;                 /* kept for the life of the pool, reset while idle */
     int64_t published;            /* rows of the trees above it are not there (I3) */
     struct key_tree_cursor *rows; /* kept for the next walk; NULL before the first */
+    MDB_cursor *counts;           /* likewise, of the count tree */
     bool is_walking;
 };
 

@@ -5,7 +5,13 @@
  * A node lies in memory as
  *   links of the upper levels | link of level 0 | struct memtable_node | key | struct rest
  * so that one cache line mostly answers a comparison: the link that led here, the first bytes of
- * the key as a number, the revision, the key. Values are kept apart: that leaves nodes dense. */
+ * the key as a number, the revision, the key. Values are kept apart: that leaves nodes dense.
+ *
+ * Beside each link of an upper level stands the sum of the changes of the nodes from its own to
+ * the one before that which it leads to (the spans of Pugh's "A Skip List Cookbook", 1990, §3.4,
+ * as in Redis' sorted sets): so the sum of all nodes before a place is one search. On level 0 it
+ * is the node's own change. Only the writer's thread looks at sums; those of a frozen table rest.
+ */
 #include "storage/memtable.h"
 
 #include <stdatomic.h>
@@ -16,12 +22,16 @@
 #include "base/prng.h"
 #include "storage/chunks.h"
 
-enum { HEIGHT_MAX = 12 }; /* with a quarter of the nodes going one level up: 16 M nodes */
+enum {
+    HEIGHT_MAX = 12, /* with a quarter of the nodes going one level up: 16 M nodes */
+    MARK_NODES = 128 /* inserted from one mark to the next */
+};
 
 struct memtable_node {
     uint64_t prefix; /* the key's first 8 bytes as a number, zeros after its end */
     int64_t main;
     uint32_t key_bytes;
+    int8_t change; /* of the number of live keys: 1, 0 or -1 */
     uint8_t key[];
 };
 
@@ -38,12 +48,28 @@ struct rest {
     bool tombstone;
 };
 
+/* Where an insert goes on from, at one level. */
+struct finger {
+    struct memtable_node *node;
+    int64_t sum; /* of all nodes before it */
+};
+
+/* The order of insertion, every MARK_NODES nodes. */
+struct marks {
+    const struct memtable_node **nodes;
+    size_t count;
+    size_t capacity;
+};
+
 struct memtable {
     struct memtable_node *head; /* before all: links alone */
     atomic_int height;          /* levels in use */
     /* The writer's alone from here on. The node before the last inserted one's place, or that
      * one itself, at each level. */
-    struct memtable_node *finger[HEIGHT_MAX];
+    struct finger finger[HEIGHT_MAX];
+    struct marks marks;
+    int64_t sum;         /* of all changes */
+    size_t change_count; /* of those that are not 0 */
     struct prng prng;
     struct chunks nodes;
     struct chunks values;
@@ -68,10 +94,21 @@ static size_t round_up(size_t size)
     return (size + 7) & ~(size_t)7;
 }
 
-/* Links stand before the node, level 0 next to it. */
+/* Links stand before the node, level 0 next to it, each of the others with its sum behind it. */
 static _Atomic(struct memtable_node *) *link_at(const struct memtable_node *node, int level)
 {
-    return (_Atomic(struct memtable_node *) *)node - 1 - level;
+    return (_Atomic(struct memtable_node *) *)node - 1 - 2 * level;
+}
+
+static int64_t *sum_at(const struct memtable_node *node, int level)
+{
+    return (int64_t *)(uintptr_t)node - 2 * level;
+}
+
+/* Of the nodes from this one to before the next of the level. */
+static int64_t span_sum(const struct memtable_node *node, int level)
+{
+    return level == 0 ? node->change : *sum_at(node, level);
 }
 
 static struct memtable_node *link_load(const struct memtable_node *node, int level)
@@ -112,16 +149,27 @@ static bool node_is_before(const struct memtable_node *node, const struct target
 
 static struct memtable_node *node_alloc(struct memtable *m, size_t key_bytes, int height)
 {
-    size_t links_bytes = (size_t)height * sizeof(struct memtable_node *);
+    size_t links_bytes = (2 * (size_t)height - 1) * sizeof(struct memtable_node *);
     size_t node_bytes = round_up(offsetof(struct memtable_node, key) + key_bytes);
     uint8_t *p = chunks_alloc(&m->nodes, links_bytes + node_bytes + sizeof(struct rest));
     if (!p)
         return NULL;
     struct memtable_node *node = (struct memtable_node *)(void *)(p + links_bytes);
     node->key_bytes = (uint32_t)key_bytes;
+    node->change = 0;
     for (int level = 0; level < height; level++)
         atomic_init(link_at(node, level), NULL);
+    for (int level = 1; level < height; level++)
+        *sum_at(node, level) = 0;
     return node;
+}
+
+/* A key is made by the put that gives it version 1, and a deletion is of a key that lives. */
+static int8_t change_of(const struct kv_record *record)
+{
+    if (record->tombstone)
+        return -1;
+    return record->version == 1;
 }
 
 static struct memtable_node *node_new(struct memtable *m, const struct kv_record *record,
@@ -135,6 +183,7 @@ static struct memtable_node *node_new(struct memtable *m, const struct kv_record
         return NULL;
     node->prefix = prefix;
     node->main = record->mod.main;
+    node->change = change_of(record);
     if (record->key.size > 0)
         memcpy(node->key, record->key.data, record->key.size);
     if (value)
@@ -169,7 +218,7 @@ struct memtable *memtable_new_pooled(struct chunk_pool *pool)
         return NULL;
     }
     for (int level = 0; level < HEIGHT_MAX; level++)
-        m->finger[level] = m->head;
+        m->finger[level].node = m->head;
     return m;
 }
 
@@ -194,12 +243,14 @@ void memtable_unref(struct memtable *m)
         return;
     chunks_done(&m->nodes);
     chunks_done(&m->values);
+    free(m->marks.nodes);
     free(m);
 }
 
 size_t memtable_bytes(const struct memtable *m)
 {
-    return sizeof *m + m->nodes.total_bytes + m->values.total_bytes;
+    return sizeof *m + m->nodes.total_bytes + m->values.total_bytes +
+           m->marks.capacity * sizeof(struct memtable_node *);
 }
 
 size_t memtable_count(const struct memtable *m)
@@ -207,10 +258,8 @@ size_t memtable_count(const struct memtable *m)
     return m->count;
 }
 
-/* The first node that is not before the target. With ret_before also the last node before it at
- * each level in use. */
-static struct memtable_node *find(const struct memtable *m, const struct target *t,
-                                  struct memtable_node **ret_before)
+/* The first node that is not before the target. */
+static struct memtable_node *find(const struct memtable *m, const struct target *t)
 {
     struct memtable_node *at = m->head;
     const struct memtable_node *too_far = NULL; /* known from the level above */
@@ -221,8 +270,6 @@ static struct memtable_node *find(const struct memtable *m, const struct target 
             at = next;
             continue;
         }
-        if (ret_before)
-            ret_before[level] = at;
         if (level == 0)
             return next;
         too_far = next;
@@ -230,11 +277,30 @@ static struct memtable_node *find(const struct memtable *m, const struct target 
     }
 }
 
+/* The last node before the target at each level in use, and what the nodes before that one sum up
+ * to. The writer's thread. */
+static void fingers_find(const struct memtable *m, const struct target *t, struct finger *ret)
+{
+    struct finger at = { .node = m->head };
+    const struct memtable_node *too_far = NULL;
+    int level = atomic_load_explicit(&m->height, memory_order_relaxed) - 1;
+    while (level >= 0) {
+        struct memtable_node *next = link_load(at.node, level);
+        if (next && next != too_far && node_is_before(next, t)) {
+            at.sum += span_sum(at.node, level);
+            at.node = next;
+            continue;
+        }
+        too_far = next;
+        ret[level--] = at;
+    }
+}
+
 /* Keys often come in order. When the target belongs right behind the last insert, the finger
  * holds at every level: no node of any level lies between that one and its successor. */
 static bool finger_fits(const struct memtable *m, const struct target *t)
 {
-    const struct memtable_node *last = m->finger[0];
+    const struct memtable_node *last = m->finger[0].node;
     if (last != m->head && !node_is_before(last, t))
         return false;
     const struct memtable_node *next = link_load(last, 0);
@@ -250,19 +316,45 @@ static int height_draw(struct prng *p)
 
 static void height_raise(struct memtable *m, int height)
 {
+    int before = atomic_load_explicit(&m->height, memory_order_relaxed);
+    if (height <= before)
+        return;
+    for (int level = before; level < height; level++)
+        *sum_at(m->head, level) = m->sum; /* its empty link passes over all nodes */
     /* A reader that sees the old height finds everything all the same, one level lower; one that
      * sees the new one before the links finds the head's empty link. */
-    if (height > atomic_load_explicit(&m->height, memory_order_relaxed))
-        atomic_store_explicit(&m->height, height, memory_order_relaxed);
+    atomic_store_explicit(&m->height, height, memory_order_relaxed);
+}
+
+/* The span that the node falls into is cut in two at its own levels, and changes at those above. */
+static void sums_add(struct memtable *m, struct memtable_node *node, int height)
+{
+    int64_t before = m->finger[0].sum + m->finger[0].node->change;
+    for (int level = 1; level < height; level++) {
+        const struct finger *f = &m->finger[level];
+        int64_t *whole = sum_at(f->node, level);
+        int64_t left = before - f->sum;
+        *sum_at(node, level) = *whole - left + node->change;
+        *whole = left;
+    }
+    for (int level = 0; level < height; level++)
+        m->finger[level].sum = before;
+    if (node->change == 0)
+        return;
+    int in_use = atomic_load_explicit(&m->height, memory_order_relaxed);
+    for (int level = height; level < in_use; level++)
+        *sum_at(m->finger[level].node, level) += node->change;
+    m->sum += node->change;
+    m->change_count++;
 }
 
 static void link_in(struct memtable *m, struct memtable_node *node, int height)
 {
     for (int level = 0; level < height; level++) {
-        struct memtable_node *before = m->finger[level];
+        struct memtable_node *before = m->finger[level].node;
         atomic_store_explicit(link_at(node, level), link_load(before, level), memory_order_relaxed);
         atomic_store_explicit(link_at(before, level), node, memory_order_release);
-        m->finger[level] = node;
+        m->finger[level].node = node;
     }
     if (m->last_inserted)
         atomic_store_explicit(&node_rest(m->last_inserted)->next_inserted, node,
@@ -277,20 +369,38 @@ static bool revision_is_after(struct kv_revision a, struct kv_revision b)
     return a.main > b.main || (a.main == b.main && a.sub > b.sub);
 }
 
+static bool marks_grow(struct marks *marks)
+{
+    size_t capacity = marks->capacity > 0 ? marks->capacity * 2 : 16;
+    const struct memtable_node **grown =
+        realloc(marks->nodes, capacity * sizeof(struct memtable_node *));
+    if (!grown)
+        return false;
+    marks->nodes = grown;
+    marks->capacity = capacity;
+    return true;
+}
+
 bool memtable_insert(struct memtable *m, const struct kv_record *record)
 {
     ASSERT(record->key.size <= UINT32_MAX);
     ASSERT(record->value.size <= UINT32_MAX);
     ASSERT(m->count == 0 || revision_is_after(record->mod, m->last_mod));
+    bool is_mark = m->count % MARK_NODES == 0;
+    if (is_mark && m->marks.count == m->marks.capacity && !marks_grow(&m->marks))
+        return false;
     struct target t = target_of(record->key, record->mod.main);
     int height = height_draw(&m->prng);
     struct memtable_node *node = node_new(m, record, t.prefix, height);
     if (!node)
         return false;
     if (!finger_fits(m, &t))
-        find(m, &t, m->finger);
+        fingers_find(m, &t, m->finger);
     height_raise(m, height);
+    sums_add(m, node, height);
     link_in(m, node, height);
+    if (is_mark)
+        m->marks.nodes[m->marks.count++] = node;
     m->last_mod = record->mod;
     m->count++;
     return true;
@@ -302,7 +412,7 @@ const struct memtable_node *memtable_seek(const struct memtable *m, struct slice
                                           int64_t revision)
 {
     struct target t = target_of(key, revision);
-    return find(m, &t, NULL);
+    return find(m, &t);
 }
 
 const struct memtable_node *memtable_next(const struct memtable_node *node)
@@ -318,6 +428,11 @@ struct slice memtable_key(const struct memtable_node *node)
 int64_t memtable_revision(const struct memtable_node *node)
 {
     return node->main;
+}
+
+int memtable_change(const struct memtable_node *node)
+{
+    return node->change;
 }
 
 struct kv_record memtable_record(const struct memtable_node *node)
@@ -339,4 +454,51 @@ const struct memtable_node *memtable_next_inserted(const struct memtable *m,
 {
     return atomic_load_explicit(node ? &node_rest(node)->next_inserted : &m->first_inserted,
                                 memory_order_acquire);
+}
+
+const struct memtable_node *memtable_seek_inserted(const struct memtable *m, int64_t revision)
+{
+    /* The last mark that is not too new: the first mark of all otherwise. */
+    size_t low = 0;
+    size_t high = m->marks.count;
+    while (high - low > 1) {
+        size_t middle = low + (high - low) / 2;
+        if (m->marks.nodes[middle]->main <= revision)
+            low = middle;
+        else
+            high = middle;
+    }
+    const struct memtable_node *node = m->marks.count > 0 ? m->marks.nodes[low] : NULL;
+    while (node && node->main <= revision)
+        node = memtable_next_inserted(m, node);
+    return node;
+}
+
+/* ---- live keys ---- */
+
+/* Of all nodes of keys before `key`. */
+static int64_t sum_before(const struct memtable *m, struct slice key)
+{
+    struct target t = target_of(key, INT64_MAX);
+    struct finger before[HEIGHT_MAX];
+    fingers_find(m, &t, before);
+    return before[0].sum + before[0].node->change;
+}
+
+int64_t memtable_live_change(const struct memtable *m, const struct key_interval *keys)
+{
+    if (m->change_count == 0)
+        return 0;
+    int64_t end = keys->end_is_open ? m->sum : sum_before(m, keys->end);
+    return end - (keys->start.size > 0 ? sum_before(m, keys->start) : 0);
+}
+
+size_t memtable_change_count(const struct memtable *m)
+{
+    return m->change_count;
+}
+
+int64_t memtable_newest(const struct memtable *m)
+{
+    return m->last_mod.main;
 }

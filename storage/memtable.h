@@ -5,12 +5,14 @@
  * Owner:  counted references; memtable_new gives the first. References are the loop's business.
  * Thread: one writer (the loop); readers on other threads need no lock, while somebody holds a
  *         reference for them: what was inserted before they began is seen, later things may be.
+ *         Live keys are counted on the loop alone, or by anybody in a table that is frozen.
  * Bounds: the caller looks at memtable_bytes and freezes it in time; inserting fails only
  *         without memory, and then the node stops.
  */
 #ifndef STORAGE_MEMTABLE_H
 #define STORAGE_MEMTABLE_H
 
+#include "storage/key_interval.h"
 #include "storage/record.h"
 
 struct chunk_pool;
@@ -40,6 +42,7 @@ const struct memtable_node *memtable_next(const struct memtable_node *node);
 /* Parts of the record, without touching the rest of it. */
 struct slice memtable_key(const struct memtable_node *node);
 int64_t memtable_revision(const struct memtable_node *node);
+int memtable_change(const struct memtable_node *node); /* of the number of live keys: 1, 0, -1 */
 
 /* Views into the memtable: the value is loaded. */
 struct kv_record memtable_record(const struct memtable_node *node);
@@ -47,5 +50,19 @@ struct kv_record memtable_record(const struct memtable_node *node);
 /* In order of insertion: NULL starts; NULL ends. */
 const struct memtable_node *memtable_next_inserted(const struct memtable *m,
                                                    const struct memtable_node *node);
+
+/* ---- the loop's thread alone, unless the table is frozen ---- */
+
+/* What all its changes together make of the number of live keys in `keys`, which is not empty.
+ * Two searches. */
+int64_t memtable_live_change(const struct memtable *m, const struct key_interval *keys);
+
+/* How many of its records make a key or end one. */
+size_t memtable_change_count(const struct memtable *m);
+
+int64_t memtable_newest(const struct memtable *m); /* the last revision; 0: empty */
+
+/* The first, in order of insertion, above the revision; NULL: none. */
+const struct memtable_node *memtable_seek_inserted(const struct memtable *m, int64_t revision);
 
 #endif

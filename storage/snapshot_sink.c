@@ -55,6 +55,8 @@ static enum store_err batch_write(struct snapshot_sink *sink, bool is_last)
     struct store_writer w;
     enum store_err err = store_writer_begin(&w, sink->store);
     if (err == STORE_OK)
+        err = store_counts_batch(&w, sink->memtable);
+    if (err == STORE_OK)
         err = store_rows_write(&w, sink->memtable);
     if (err == STORE_OK && is_last)
         w.publish = sink->meta.state;

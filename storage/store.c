@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/assert.h"
+#include "storage/count_tree.h"
 #include "storage/key_tree.h"
 #include "storage/rev_tree.h"
 #include "storage/store_guard.h"
@@ -125,9 +126,9 @@ static int env_open(struct store *s, const struct store_options *options, const 
     return rc;
 }
 
-static enum store_err trees_open(struct store *s, MDB_txn *txn, unsigned log_flags)
+static enum store_err trees_open(struct store *s, MDB_txn *txn, unsigned flags)
 {
-    enum store_err err = store_err_of_mdb(mdb_dbi_open(txn, "log", log_flags, &s->trees.log));
+    enum store_err err = store_err_of_mdb(mdb_dbi_open(txn, "log", flags, &s->trees.log));
     if (err == STORE_OK)
         err = rev_tree_open(txn, &s->trees.rev);
     if (err == STORE_OK)
@@ -147,6 +148,10 @@ static enum store_err trees_make(struct store *s, MDB_txn *txn)
     enum store_err err = store_err_of_mdb(rc);
     if (err == STORE_OK)
         err = trees_open(s, txn, MDB_CREATE);
+    if (err == STORE_OK)
+        err = count_tree_open(txn, MDB_CREATE, &s->trees.count);
+    if (err == STORE_OK)
+        err = count_tree_reset(txn, s->trees.count);
     return err == STORE_OK ? store_meta_put(txn, s->trees.meta, &meta) : err;
 }
 
@@ -223,12 +228,14 @@ static enum store_err file_open(struct store *s, const struct store_options *opt
     return rc == MDB_SUCCESS ? STORE_OK : refuse(to, store_err_of_mdb(rc), "%s", mdb_strerror(rc));
 }
 
-static bool trees_are_whole(MDB_txn *txn)
+/* Format 1 had no counts; the tree may be there when making it was interrupted. */
+static bool trees_are_whole(MDB_txn *txn, uint32_t format)
 {
     MDB_dbi names;
     MDB_stat stat;
     return mdb_dbi_open(txn, NULL, 0, &names) == MDB_SUCCESS &&
-           mdb_stat(txn, names, &stat) == MDB_SUCCESS && stat.ms_entries == STORE_TREES;
+           mdb_stat(txn, names, &stat) == MDB_SUCCESS &&
+           (stat.ms_entries == STORE_TREES || (format == 1 && stat.ms_entries == STORE_TREES - 1));
 }
 
 static enum store_err trees_find(struct store *s, MDB_txn *txn, struct store_meta *ret_meta,
@@ -243,13 +250,19 @@ static enum store_err trees_find(struct store *s, MDB_txn *txn, struct store_met
     if (ret_meta->cluster_id != s->cluster_id)
         return refuse(to, STORE_E_FOREIGN, "made for cluster %llx, this node is of cluster %llx",
                       (unsigned long long)ret_meta->cluster_id, (unsigned long long)s->cluster_id);
-    if (!trees_are_whole(txn))
+    if (!trees_are_whole(txn, ret_meta->format))
         return refuse(to, STORE_E_CORRUPT, "a tree is missing from the store");
     err = trees_open(s, txn, 0);
+    bool has_counts = ret_meta->format == STORE_FORMAT;
+    if (err == STORE_OK)
+        err = count_tree_open(txn, has_counts ? 0 : MDB_CREATE, &s->trees.count);
+    if (err == STORE_OK && !has_counts)
+        err = count_tree_reset(txn, s->trees.count);
     return err == STORE_OK ? err : refuse(to, err, "a tree of the store cannot be opened");
 }
 
-/* A write transaction, so that the handles of the trees outlive it; nothing is written. */
+/* A write transaction, so that the handles of the trees outlive it; nothing is written, unless the
+ * store is of an older format. */
 static enum store_err state_load(struct store *s, const struct refusal *to)
 {
     MDB_txn *txn;
@@ -274,7 +287,11 @@ static enum store_err state_load(struct store *s, const struct refusal *to)
         return refuse(to, store_err_of_mdb(rc), "%s", mdb_strerror(rc));
     s->published = meta.state;
     s->next_layer_id = meta.next_layer_id;
-    return STORE_OK;
+    s->format_found = meta.format;
+    if (meta.format == STORE_FORMAT)
+        return STORE_OK;
+    err = store_counts_build(s);
+    return err == STORE_OK ? err : refuse(to, err, "its keys cannot be counted");
 }
 
 /* What a process that died wrote may be in the page cache alone: nobody may build on it before
@@ -339,9 +356,21 @@ const struct store_state *store_published(const struct store *s)
     return &s->published;
 }
 
+uint32_t store_format_found(const struct store *s)
+{
+    return s->format_found;
+}
+
+uint32_t store_format_newest(void)
+{
+    return STORE_FORMAT;
+}
+
 struct store_handles store_handles(const struct store *s)
 {
-    return (struct store_handles){ .env = s->env, .rev = s->trees.rev, .key = s->trees.key };
+    return (struct store_handles){
+        .env = s->env, .rev = s->trees.rev, .key = s->trees.key, .count = s->trees.count
+    };
 }
 
 enum store_err store_published_revision(struct store *s, MDB_txn *txn, int64_t *ret_revision)

@@ -6,9 +6,10 @@
  *   log   index -> canonical entry (proto/entry.h)
  *   rev   (revision, sub, chunk) -> the whole record, long values in chunks; append-only
  *   key   (user key, revision descending) -> the record without its value
+ *   count (level, boundary) -> how many keys live up to the next one (count_tree.h)
  * What the meta row says is published: rows of rev and key above its revision, of log above its
  * applied index, are leftovers of an interrupted flush; readers do not see them and writing them
- * again changes nothing (I3).
+ * again changes nothing (I3). Counts are always those of the published revision.
  *
  * Owner:    the caller; open .. close with no job running and no view open.
  * Thread:   opening blocks. Writing happens in one job at a time. Reading: views (storage/kv.h)
@@ -82,6 +83,10 @@ enum store_err store_open(struct store **ret_s, const struct store_options *opti
     __attribute__((warn_unused_result));
 
 void store_close(struct store *s); /* NULL is fine */
+
+/* The format that the store had before it was opened: an older one was brought to the newest. */
+uint32_t store_format_found(const struct store *s);
+uint32_t store_format_newest(void);
 
 /* ---- the writer: one job at a time ---- */
 

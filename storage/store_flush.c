@@ -62,6 +62,11 @@ static enum store_err rows_write(struct store_writer *w, const struct store_flus
         err = store_log_append(w, &flush->entries[i], flush->log_keep_index, &next);
     if (err != STORE_OK)
         return err;
+    /* Nothing commits from here on until w->publish says what the counts count. */
+    if (flush->memtable != NULL)
+        err = store_counts_flush(w, flush->memtable, flush->state.revision);
+    if (err != STORE_OK)
+        return err;
     ASSERT(next.applied.index == flush->state.applied.index);
     ASSERT(next.applied.term == flush->state.applied.term);
     next.revision = flush->state.revision;

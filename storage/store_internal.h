@@ -11,6 +11,7 @@ struct store_handles {
     MDB_env *env;
     MDB_dbi rev;
     MDB_dbi key;
+    MDB_dbi count;
 };
 struct store_handles store_handles(const struct store *s);
 

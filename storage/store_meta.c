@@ -142,6 +142,7 @@ enum store_err store_meta_get(MDB_txn *txn, MDB_dbi dbi, struct arena *arena,
         return STORE_E_CORRUPT;
     if (m->format > STORE_FORMAT)
         return STORE_E_VERSION;
+    ret_meta->format = m->format;
     ret_meta->cluster_id = m->cluster_id;
     ret_meta->next_layer_id = m->next_layer_id;
     if (m->format == 0 || !state_get(m, &ret_meta->state) ||

@@ -15,9 +15,11 @@
 
 #include "storage/store.h"
 
-enum { STORE_FORMAT = 1, STORE_META_BYTES_MAX = 1 << 20 };
+/* 2: with the tree `count`. A store of format 1 gets it when it is opened. */
+enum { STORE_FORMAT = 2, STORE_META_BYTES_MAX = 1 << 20 };
 
 struct store_meta {
+    uint32_t format; /* as read; what is written is STORE_FORMAT */
     uint64_t cluster_id;
     uint64_t next_layer_id;
     struct store_state state;

@@ -18,7 +18,7 @@ enum {
     STORE_DIRTY_BYTES_MIN = 64 << 10,
     STORE_MEMBERSHIP_BYTES_MAX = 64 << 10,
     STORE_OWN_READERS = 2, /* beside the caller's: store_log_read, the count of free pages */
-    STORE_TREES = 4,
+    STORE_TREES = 5,
 };
 
 struct store_trees {
@@ -26,6 +26,7 @@ struct store_trees {
     MDB_dbi log;
     MDB_dbi rev;
     MDB_dbi key;
+    MDB_dbi count;
 };
 
 struct store {
@@ -35,6 +36,7 @@ struct store {
     struct store_trees trees;
     uint64_t cluster_id;
     uint64_t dirty_bytes_max;
+    uint32_t format_found; /* when it was opened */
     /* The loop's. */
     bool busy; /* a job is running */
     uint64_t began_us;
@@ -88,6 +90,22 @@ struct store_usage store_usage_measure(struct store *s);
 /* The rows of a memtable, of keys in key order, then of revisions. */
 enum store_err store_rows_write(struct store_writer *w, const struct memtable *memtable)
     __attribute__((warn_unused_result));
+
+/* ---- the counts of live keys (count_tree.h) ---- */
+
+/* Takes the counts from w->publish.revision to `revision` by the memtable's changes, in one
+ * transaction: the one that is open when it returns, and which has to publish that revision. */
+enum store_err store_counts_flush(struct store_writer *w, const struct memtable *memtable,
+                                  int64_t revision) __attribute__((warn_unused_result));
+
+/* The same for rows that may come in any state, a snapshot's: before they are written. In several
+ * transactions. */
+enum store_err store_counts_batch(struct store_writer *w, const struct memtable *memtable)
+    __attribute__((warn_unused_result));
+
+/* Makes the tree of an older store, whose handles are open: counts all keys that live at
+ * s->published. In several transactions; with the last the store is of STORE_FORMAT. */
+enum store_err store_counts_build(struct store *s) __attribute__((warn_unused_result));
 
 /* ---- the log ---- */
 

@@ -10,6 +10,7 @@
 #include "storage/kv.h"
 #include "storage/rev_tree.h"
 #include "storage/store_internal.h"
+#include "tests/support/counts_check.h"
 
 enum { ARENA_BYTES_MAX = 1 << 26, READ_MAX = STORE_SCRIPT_ENTRIES_MAX };
 
@@ -281,7 +282,8 @@ static bool trees_hold(struct store_script *s, struct store *store, uint32_t ste
                    keys_hold(s, txn, handles.key, step, held, why);
     mdb_txn_abort(txn);
     free(held);
-    return is_good;
+    char which[COUNTS_CHECK_WHY_BYTES];
+    return is_good && (counts_are_right(store, which) || wrong(why, "the counts: %s", which));
 }
 
 static bool log_holds(struct store_script *s, struct store *store, uint32_t step, char *why)

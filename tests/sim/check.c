@@ -5,6 +5,7 @@
 #include "base/checksum.h"
 #include "proto/config.h"
 #include "tests/sim/check_internal.h"
+#include "tests/support/counts_check.h"
 
 enum {
     TERMS_MAX = 1 << 20,
@@ -279,13 +280,60 @@ static bool hash_of(struct node *node, uint64_t *ret_hash)
     return err == KV_OK;
 }
 
+static enum kv_err walk_count(struct kv_view *view, const struct kv_range *range,
+                              uint64_t *ret_count)
+{
+    struct arena arena;
+    struct kv_cursor *cursor = NULL;
+    struct kv_record record;
+    bool found = true;
+    arena_init(&arena, 1 << 20);
+    *ret_count = 0;
+    enum kv_err err = kv_cursor_open(view, range, &arena, &cursor);
+    while (err == KV_OK && found) {
+        err = kv_cursor_next(cursor, &record, &found);
+        *ret_count += found;
+    }
+    kv_cursor_close(cursor);
+    arena_done(&arena);
+    return err;
+}
+
+/* What a client is told, on the loop and by a job, and what there is: now and as long ago as can be
+ * asked for. */
+static bool counts_agree(struct node *node)
+{
+    const struct machine_state *state = machine_state(node->machine);
+    struct kv_view *view;
+    bool agree = kv_view_open(node->kv, &view) == KV_OK;
+    if (!agree)
+        return false;
+    for (int i = 0; i < 4 && agree; i++) {
+        struct kv_range range = {
+            .end_is_open = true,
+            .revision = i < 2 ? state->revision : state->compact_revision,
+        };
+        struct kv_counting counting = { .on_loop = i % 2 == 0, .steps_max = UINT64_MAX };
+        uint64_t walked;
+        uint64_t count;
+        bool known;
+        agree = walk_count(view, &range, &walked) == KV_OK &&
+                kv_view_count(view, &range, &counting, &count, &known) == KV_OK && known &&
+                count == walked;
+    }
+    kv_view_close(view);
+    return agree;
+}
+
 void sim_check_find_damage(struct sim *sim)
 {
     for (uint32_t i = 0; i < sim->options.node_count; i++) {
         struct sim_host *h = &sim->hosts[i];
         struct node *node = sim_host_node(h);
         uint64_t hash;
-        if (h->hurt != HURT_STORE || !node || hash_of(node, &hash))
+        char why[COUNTS_CHECK_WHY_BYTES];
+        if (h->hurt != HURT_STORE || !node ||
+            (hash_of(node, &hash) && counts_agree(node) && counts_are_right(node->store, why)))
             continue;
         sim_trace_line(sim, "%s is found to be damaged", h->name);
         h->was_repairing = true; /* as good as */
@@ -306,6 +354,11 @@ void sim_check_stores(struct sim *sim)
         uint64_t hash;
         if (!node || !sim_host_must_serve(h))
             continue;
+        char why[COUNTS_CHECK_WHY_BYTES];
+        if (!counts_are_right(node->store, why))
+            sim_fail(sim, "%s has miscounted its keys: %s", h->name, why);
+        if (!counts_agree(node))
+            sim_fail(sim, "%s answers with a wrong count of its keys", h->name);
         if (!hash_of(node, &hash))
             sim_fail(sim, "%s cannot read its store", h->name);
         else if (first_host && hash != first)

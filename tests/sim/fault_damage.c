@@ -14,7 +14,7 @@
 #include "tests/sim/check.h"
 #include "tests/sim/fault_internal.h"
 
-enum { TREES = 4, ROW_BYTES_MAX = 1 << 20 };
+enum { TREES = 5, ROW_BYTES_MAX = 1 << 20 };
 
 /* ---- who may be hurt ---- */
 
@@ -200,7 +200,7 @@ static int row_flip_in(MDB_env *env, const char *tree, struct prng *chance)
 
 static void damage_row(struct planned *p, struct sim_host *h)
 {
-    static const char *const trees[TREES] = { "rev", "key", "log", "meta" };
+    static const char *const trees[TREES] = { "rev", "key", "log", "meta", "count" };
     const char *tree = trees[p->fault->size % TREES];
     MDB_env *env;
     int rc = mdb_env_create(&env);

@@ -6,6 +6,7 @@
 #include "storage/key_tree.h"
 #include "storage/rev_tree.h"
 #include "storage/store_internal.h"
+#include "tests/support/counts_check.h"
 
 enum { ARENA_BYTES_MAX = 1 << 28, KEY_BYTES_MAX = 1500 };
 
@@ -60,14 +61,38 @@ static struct slice value_make(struct store_model *m)
     return slice_of(bytes, size);
 }
 
+/* The newest record of the key, if that is no deletion. */
+static const struct kv_record *live_find(const struct store_model *m, struct slice key)
+{
+    for (size_t i = m->record_count; i > 0; i--) {
+        const struct kv_record *record = &m->records[i - 1];
+        if (slice_equal(record->key, key))
+            return record->tombstone ? NULL : record;
+    }
+    return NULL;
+}
+
+static void put_add(struct store_model *m, struct memtable *memtable, struct slice key,
+                    struct kv_revision mod)
+{
+    struct kv_record record = store_rig_record(key, value_make(m), mod);
+    const struct kv_record *before = live_find(m, key);
+    if (before != NULL) {
+        record.create_revision = before->create_revision;
+        record.version = before->version + 1;
+        record.sum = kv_record_sum(&record);
+    }
+    record_add(m, memtable, record);
+}
+
 void store_model_put(struct store_model *m, struct memtable *memtable, struct slice key)
 {
-    struct kv_revision mod = { .main = ++m->revision };
-    record_add(m, memtable, store_rig_record(key, value_make(m), mod));
+    put_add(m, memtable, key, (struct kv_revision){ .main = ++m->revision });
 }
 
 void store_model_delete(struct store_model *m, struct memtable *memtable, struct slice key)
 {
+    ASSERT(live_find(m, key) != NULL);
     record_add(m, memtable, store_rig_tombstone(key, (struct kv_revision){ ++m->revision, 0 }));
 }
 
@@ -79,10 +104,10 @@ void store_model_change(struct store_model *m, struct memtable *memtable)
     for (uint32_t sub = 0; sub < count; sub++) {
         struct kv_revision mod = { .main = m->revision, .sub = sub };
         struct slice key = m->keys[at + sub];
-        if (prng_below(&m->prng, 4) == 0)
+        if (prng_below(&m->prng, 4) == 0 && live_find(m, key) != NULL)
             record_add(m, memtable, store_rig_tombstone(key, mod));
         else
-            record_add(m, memtable, store_rig_record(key, value_make(m), mod));
+            put_add(m, memtable, key, mod);
     }
 }
 
@@ -202,4 +227,6 @@ void store_model_expect(const struct store_model *m, struct store_rig *rig)
     rev_tree_expect(m, txn, handles.rev, revision);
     key_tree_expect(m, txn, handles.key, revision);
     mdb_txn_abort(txn);
+    char why[COUNTS_CHECK_WHY_BYTES];
+    ASSERT(counts_are_right(rig->store, why));
 }

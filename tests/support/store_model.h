@@ -25,14 +25,15 @@ void store_model_done(struct store_model *m);
 /* One more revision: a few keys are put or deleted, here and in the memtable. */
 void store_model_change(struct store_model *m, struct memtable *memtable);
 void store_model_put(struct store_model *m, struct memtable *memtable, struct slice key);
+/* The key lives. */
 void store_model_delete(struct store_model *m, struct memtable *memtable, struct slice key);
 
 /* What may go when clients are told that history below `revision` is gone: of each key all but
  * the newest up to there; that one too when it is a tombstone, unless of that very revision. */
 void store_model_compact(struct store_model *m, int64_t revision);
 
-/* The rev tree, the key tree and the model hold the same records up to the published revision.
- * Asserts. */
+/* The rev tree, the key tree and the model hold the same records up to the published revision, and
+ * the count tree counts them. Asserts. */
 void store_model_expect(const struct store_model *m, struct store_rig *rig);
 
 #endif

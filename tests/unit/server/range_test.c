@@ -48,9 +48,13 @@ static void done(void)
 
 TestSuite(range, .init = setup, .fini = done);
 
+/* As on the loop and as in a job, in turn. */
 static struct range_context context(void)
 {
+    static bool on_loop;
+    on_loop = !on_loop;
     return (struct range_context){ .view = view,
+                                   .on_loop = on_loop,
                                    .arena = &arena,
                                    .revision = kv_model_revision(model),
                                    .compact_revision = COMPACTED,
@@ -260,6 +264,29 @@ Test(range, revisions_are_checked_in_etcds_order)
         cr_assert_eq(run(context(), r, &got, &error),
                      rows[i].error == ETCD_OK ? RANGE_DONE : RANGE_REFUSED);
         cr_assert_eq(error, rows[i].error, "row %zu", i);
+    }
+}
+
+/* What is behind it is counted, not visited. */
+Test(range, a_page_costs_a_page)
+{
+    Etcdserverpb__RangeRequest *r = make_range(&arena, "\x01", MAKE_OPEN);
+    asked = r;
+    size_t total = expect().total;
+    cr_assert_gt(total, 8);
+    Etcdserverpb__RangeResponse *got;
+    enum etcd_error error;
+    for (int i = 0; i < 4; i++) {
+        struct range_context c = context();
+        r->limit = i < 2 ? 3 : 0;
+        r->count_only = i >= 2;
+        c.steps_max = i < 2 ? 5 : 1; /* the range, and the keys up to the one behind the page */
+        cr_assert_eq(run(c, r, &got, &error), RANGE_DONE);
+        cr_assert_eq(got->n_kvs, i < 2 ? 3 : 0);
+        cr_assert_eq(got->more, i < 2);
+        cr_assert_eq(got->count, total);
+        c.steps_max--;
+        cr_assert_eq(run(c, r, &got, &error), RANGE_TOO_LONG);
     }
 }
 

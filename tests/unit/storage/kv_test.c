@@ -39,13 +39,25 @@ static void insert(struct rig *r, struct kv_record *record)
     cr_assert_eq(kv_insert(r->kv, record), KV_OK);
 }
 
+static int64_t version_of(struct rig *r, const char *key)
+{
+    struct kv_view *view;
+    struct kv_record got;
+    bool found;
+    cr_assert_eq(kv_view_open(r->kv, &view), KV_OK);
+    cr_assert_eq(kv_view_get(view, slice_of_text(key), INT64_MAX, false, &r->arena, &got, &found),
+                 KV_OK);
+    kv_view_close(view);
+    return found ? got.version : 0;
+}
+
 static void put(struct rig *r, const char *key, const char *value, int64_t main)
 {
     struct kv_record record = { .key = slice_of_text(key),
                                 .value = slice_of_text(value),
                                 .mod = { .main = main },
                                 .create_revision = main,
-                                .version = 1 };
+                                .version = version_of(r, key) + 1 };
     insert(r, &record);
 }
 
@@ -144,6 +156,29 @@ static void check_range(struct rig *r, struct kv_view *view, const struct kv_mod
     kv_cursor_close(c);
 }
 
+/* On the loop and off it, with steps without end and with few. */
+static void check_count(struct kv_view *view, struct kv_model *m, const struct kv_range *range)
+{
+    uint64_t want = 0;
+    for (size_t k = 0; k < KV_MODEL_KEYS; k++) {
+        const struct kv_record *r = kv_model_get(m, m->keys[k], range->revision);
+        want += r && !r->tombstone && slice_compare(m->keys[k], range->start) >= 0 &&
+                (range->end_is_open || slice_compare(m->keys[k], range->end) < 0);
+    }
+    for (int i = 0; i < 4; i++) {
+        struct kv_counting counting = { .on_loop = i % 2 == 0,
+                                        .steps_max =
+                                            i < 2 ? UINT64_MAX : prng_below(&m->prng, 60) };
+        uint64_t steps_max = counting.steps_max;
+        uint64_t count = 0;
+        bool known = false;
+        cr_assert_eq(kv_view_count(view, range, &counting, &count, &known), KV_OK);
+        cr_assert_leq(counting.steps_max, steps_max);
+        cr_assert(known || i >= 2);
+        cr_assert(!known || count == want, "%lu, not %lu, at %ld", count, want, range->revision);
+    }
+}
+
 static void check_view(struct rig *r, struct kv_view *view, struct kv_model *m, int64_t oldest,
                        int64_t newest)
 {
@@ -157,6 +192,7 @@ static void check_view(struct rig *r, struct kv_view *view, struct kv_model *m, 
                                   .end_is_open = i % 3 == 0,
                                   .revision = revision };
         check_range(r, view, m, &range, 1 + prng_below(p, 3));
+        check_count(view, m, &range);
     }
     int64_t compact = oldest + (int64_t)prng_below(p, (uint64_t)(newest - oldest) + 1);
     uint64_t hash;

@@ -284,3 +284,94 @@ Test(memtable, readers_on_other_threads_see_all_that_was_inserted, .timeout = 60
     cr_assert_eq(atomic_load(&s.failures), 0);
     memtable_unref(s.m);
 }
+
+/* ---- live keys ---- */
+
+enum { LIVE_KEYS = 400, LIVE_CHANGES = 20000 };
+
+static struct slice live_key(uint32_t i, uint8_t *bytes)
+{
+    put_be32(bytes, i * 3);
+    return slice_of(bytes, 4);
+}
+
+/* Puts and deletions as they can be; now and then many keys in order. */
+static bool live_change(struct memtable *m, struct prng *p, uint32_t i, int64_t main, bool *lives)
+{
+    uint8_t bytes[4];
+    struct kv_record r = { .key = live_key(i, bytes), .mod = { .main = main } };
+    bool before = *lives;
+    r.tombstone = before && prng_below(p, 2) == 0;
+    r.version = r.tombstone ? 0 : before ? 2 : 1;
+    *lives = !r.tombstone;
+    return memtable_insert(m, &r) && before != *lives;
+}
+
+static void live_check(const struct memtable *m, struct prng *p, const bool *before,
+                       const bool *after)
+{
+    uint8_t from[4];
+    uint8_t to[4];
+    uint32_t x = (uint32_t)prng_below(p, LIVE_KEYS * 3);
+    uint32_t y = x + 1 + (uint32_t)prng_below(p, LIVE_KEYS * 3);
+    put_be32(from, x);
+    put_be32(to, y);
+    struct key_interval keys = { .start = slice_of(from, prng_below(p, 8) == 0 ? 0 : 4),
+                                 .end = slice_of(to, 4),
+                                 .end_is_open = prng_below(p, 8) == 0 };
+    int64_t want = 0;
+    for (uint32_t i = 0; i < LIVE_KEYS; i++) {
+        uint8_t bytes[4];
+        if (key_interval_has(&keys, live_key(i, bytes)))
+            want += after[i] - before[i];
+    }
+    cr_assert_eq(memtable_live_change(m, &keys), want);
+}
+
+Test(memtable, sums_up_what_becomes_of_the_live_keys_of_any_interval)
+{
+    for (uint64_t seed = 1; seed <= 4; seed++) {
+        struct prng p = prng_seeded(seed);
+        static bool before[LIVE_KEYS];
+        static bool lives[LIVE_KEYS];
+        for (uint32_t i = 0; i < LIVE_KEYS; i++)
+            before[i] = lives[i] = prng_below(&p, 2) == 0;
+        struct memtable *m = memtable_new();
+        size_t changes = 0;
+        uint32_t run = 0;
+        for (int step = 0; step < LIVE_CHANGES; step++) {
+            run = prng_below(&p, 3) == 0 ? (uint32_t)prng_below(&p, LIVE_KEYS) : run + 1;
+            run %= LIVE_KEYS;
+            changes += live_change(m, &p, run, step + 2, &lives[run]);
+            if (step % 16 == 0)
+                live_check(m, &p, before, lives);
+        }
+        cr_assert_eq(memtable_change_count(m), changes);
+        cr_assert_eq(memtable_newest(m), LIVE_CHANGES + 1);
+        memtable_unref(m);
+    }
+}
+
+Test(memtable, finds_what_was_inserted_after_a_revision)
+{
+    struct memtable *m = memtable_new();
+    cr_assert_null(memtable_seek_inserted(m, 0));
+    cr_assert_eq(memtable_newest(m), 0);
+    uint8_t bytes[4];
+    for (int64_t i = 0; i < 3000; i++) {
+        struct kv_record r = { .key = live_key((uint32_t)i, bytes),
+                               .mod = { .main = 10 + i / 4 * 2, .sub = (uint32_t)(i % 4) } };
+        cr_assert(memtable_insert(m, &r));
+    }
+    for (int64_t revision = 0; revision < 1520; revision++) {
+        const struct memtable_node *node = memtable_seek_inserted(m, revision);
+        int64_t want = revision < 10 ? 10 : revision / 2 * 2 + 2;
+        if (want > 10 + 2999 / 4 * 2) {
+            cr_assert_null(node);
+            continue;
+        }
+        cr_assert_eq(memtable_record(node).mod.main, want);
+        cr_assert_eq(memtable_record(node).mod.sub, 0);
+    }
+    memtable_unref(m);
+}

@@ -127,6 +127,8 @@ Test(store_compact, ends_at_the_end_of_a_revision)
             struct kv_record record =
                 store_rig_record(model.keys[sub], slice_of_text("v"),
                                  (struct kv_revision){ .main = model.revision, .sub = sub });
+            record.version = 1 + round;
+            record.sum = kv_record_sum(&record);
             model.records[model.record_count++] = record;
             cr_assert(memtable_insert(memtable, &record));
         }
