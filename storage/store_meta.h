@@ -15,7 +15,9 @@
 
 #include "storage/store.h"
 
-/* 2: with the tree `count`. A store of format 1 gets it when it is opened. */
+/* Of all five trees: it changes with the rows of any, so that an older program refuses the store
+ * instead of taking them for damage. 1, without the tree `count` and with rows of records in their
+ * format 1 alone, is brought to 2 when it is opened. */
 enum { STORE_FORMAT = 2, STORE_META_BYTES_MAX = 1 << 20 };
 
 struct store_meta {
