@@ -92,6 +92,17 @@ static enum store_err flush_write(struct store_writer *w, struct store_flush *fl
     return err;
 }
 
+/* LMDB takes memory a little at a time, unless a page whose header rotted asks for gigabytes: where
+ * more than a whole flush needs is there, it was not memory that lacked. */
+static enum store_err nomem_judge(const struct store *s)
+{
+    uint8_t *volatile probe = malloc(s->dirty_bytes_max);
+    if (probe == NULL)
+        return STORE_E_NOMEM;
+    free(probe);
+    return STORE_E_CORRUPT;
+}
+
 static void flush_run(struct io_job *job)
 {
     struct store_flush *flush = LIST_ENTRY(job, struct store_flush, job);
@@ -101,6 +112,8 @@ static void flush_run(struct io_job *job)
         store_guard_enter();
         s->failed = flush_write(&w, flush);
         store_guard_leave();
+        if (s->failed == STORE_E_NOMEM)
+            s->failed = nomem_judge(s);
         if (s->failed == STORE_OK) {
             s->next = w.publish;
             s->next_usage = store_usage_measure(s);

@@ -522,7 +522,7 @@ Test(kv, damage_is_reported_and_not_read)
     cr_assert_eq(kv_cursor_value(c, &r.arena, &got), KV_E_CORRUPT);
     kv_cursor_close(c);
     kv_view_close(view);
-    damage_last_row(&r, r.kv->trees.key, 20);
+    damage_last_row(&r, r.kv->trees.key, 8);
     cr_assert_eq(kv_view_open(r.kv, &view), KV_OK);
     uint64_t hash;
     cr_assert_eq(kv_view_get(view, a, 2, false, &r.arena, &got, &found), KV_E_CORRUPT);
