@@ -85,17 +85,18 @@ void node_turn_end(struct node *node)
     node_install_advance(node);
     node_retired_close(node);
     reads_on_applied(&node->reads, machine_state(node->machine)->applied.index);
-    if (!node->is_closing)
-        node_persist_write(node);
-    node_flush_if_due(node);
-    if (node->has_failed)
-        return;
-    peer_net_flush(node->peers);
     announce_when_serving(node);
     if (!node->is_leaving)
         node_join_advance(node);
     if (node->publish_is_due && !node->is_leaving)
         node_publish_attributes(node);
+    /* Members before the own disk: its write takes the loop some time to submit. */
+    peer_net_flush(node->peers);
+    if (!node->is_closing)
+        node_persist_write(node);
+    node_flush_if_due(node);
+    if (node->has_failed)
+        return;
     forget_lost_leader(node);
     if (kv_trim(node->kv))
         node_want_turn(node); /* a chunk a turn (I10) */
@@ -269,6 +270,7 @@ void node_close_parts(struct node *node)
     node_transfer_fail_all(node);
     io_timer_cancel(node->io, &node->raft_timer);
     io_timer_cancel(node->io, &node->start_timer);
+    io_timer_cancel(node->io, &node->news.timer);
     io_timer_cancel(node->io, &node->turn_timer);
     io_timer_cancel(node->io, &node->removal_timer);
     io_timer_cancel(node->io, &node->receive_timer);

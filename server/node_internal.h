@@ -120,7 +120,29 @@ struct node_join {
     struct arena arena;
 };
 
-struct node_batch; /* node_propose.c */
+/* node_news.c: what each member has been told of the commit index, and what waits to be. */
+struct node_told {
+    uint64_t member;
+    uint64_t commit;
+    bool is_waiting;
+    struct raft_msg waiting;
+};
+
+struct node_news {
+    struct node_told told[RAFT_MEMBERS_MAX];
+    uint32_t told_count;
+    uint64_t awaited_index; /* the last entry that somebody elsewhere waits for */
+    struct timer timer;
+};
+
+struct node_batch; /* node_news.c */
+void node_news_send(struct node *node, const struct raft_msg *msg);
+/* Others wait for entries of ours up to this index. */
+void node_news_await(struct node *node, uint64_t index);
+void node_on_news_timer(void *owner);
+void node_news_forget(struct node *node); /* we lead no more, or not yet */
+
+/* node_propose.c */
 
 struct node {
     struct node_options options;
@@ -180,6 +202,7 @@ struct node {
     struct raft_state_hash expected; /* the leader's, ahead of us; index 0: none */
     bool is_corrupt;
 
+    struct node_news news;
     struct node_persist persist;
     struct node_flush flush;
     struct list fetches; /* struct node_fetch: one a member, but for some that was removed */

@@ -147,6 +147,7 @@ static struct node *node_new(const struct node_options *options)
     retention_init(&node->retention, options->log_retain_entries_max,
                    options->log_retain_bytes_max);
     node_send_open(node);
+    timer_init(&node->news.timer, node_on_news_timer, node);
     timer_init(&node->receive_timer, node_on_receive_timer, node);
     timer_init(&node->removal_timer, node_on_removal_timer, node);
     membership_init(&node->membership);

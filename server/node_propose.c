@@ -99,8 +99,10 @@ void node_propose_noop(struct node *node)
     b->count = 0;
     b->bytes = 0;
     batch_add(b, (struct entry_header){ .type = RAFT_ENTRY_NOOP }, (struct slice){ 0 });
-    if (batch_propose(node, b))
+    if (batch_propose(node, b)) {
         node->noop_term = node->status.term;
+        node_news_await(node, raft_last_pos(node->raft).index);
+    }
 }
 
 bool node_propose_config(struct node *node, const struct membership *next)
@@ -116,6 +118,8 @@ bool node_propose_config(struct node *node, const struct membership *next)
         b->config.config = membership_to_raft_config(next);
         batch_add(b, (struct entry_header){ .type = RAFT_ENTRY_CONFIG }, payload);
         is_proposed = batch_propose(node, b);
+        if (is_proposed)
+            node_news_await(node, raft_last_pos(node->raft).index);
     }
     arena_done(&encoded);
     return is_proposed;
@@ -278,6 +282,8 @@ static void propose_as_leader(struct node *node)
         uint32_t count = b->count;
         if (!batch_propose(node, b))
             break;
+        if (forwarded > 0)
+            node_news_await(node, raft_last_pos(node->raft).index);
         batch_was_taken(node, forwarded, count - forwarded, term);
     }
     forwarded_refuse_all(node, node->status.role == RAFT_LEADER ? PEER_REFUSED_BUSY

@@ -119,6 +119,8 @@ static void on_status(struct node *node, struct raft_status status)
     }
     if (status.role != RAFT_LEADER && node->change.state == NODE_CHANGE_WAITS)
         node_change_fail(node, ETCD_E_LEADER_CHANGED);
+    if (status.role != before.role || status.term != before.term)
+        node_news_forget(node);
     node_send_review(node);
     if (status.role == RAFT_LEADER && node->receive.state == NODE_RECEIVE_TAKES)
         node_receive_end(node, false);
@@ -147,7 +149,7 @@ static void on_ready(struct node *node, const struct raft_ready *ready)
         node_want_turn(node);
     node->leave_joint_due = ready->leave_joint_due;
     for (uint32_t i = 0; i < ready->message_count; i++)
-        peer_net_send_raft(node->peers, &ready->messages[i]);
+        node_news_send(node, &ready->messages[i]);
     if (ready->committed.first <= ready->committed.last) {
         ASSERT(ready->committed.first == node->apply_to_index + 1);
         node->apply_to_index = ready->committed.last;
