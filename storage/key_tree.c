@@ -114,10 +114,10 @@ enum store_err key_tree_put(MDB_txn *txn, MDB_dbi dbi, const struct kv_record *r
     };
     struct key_tree_row_key key;
     key_tree_row_key_encode(&place, &key);
-    uint8_t bytes[KEY_TREE_RECORD_ROW_BYTES];
-    key_tree_record_encode(slice_of(key.bytes, key.size), record, bytes);
+    uint8_t bytes[KEY_TREE_RECORD_ROW_BYTES_MAX];
+    size_t size = key_tree_record_encode(slice_of(key.bytes, key.size), record, bytes);
     MDB_val row_key = key_tree_row_key_val(&key);
-    MDB_val row = { .mv_size = sizeof bytes, .mv_data = bytes };
+    MDB_val row = { .mv_size = size, .mv_data = bytes };
     int code = mdb_put(txn, dbi, &row_key, &row, 0);
     return code == 0 ? STORE_OK : store_err_of_mdb(code);
 }

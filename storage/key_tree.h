@@ -24,8 +24,9 @@ enum { KEY_TREE_SEGMENT_BYTES = 448 };
 /* Sets the comparator; in each process, at open, before any other use of the database. */
 enum store_err key_tree_open(MDB_txn *txn, MDB_dbi *ret_dbi) __attribute__((warn_unused_result));
 
-/* Writes a record's row; the same record again changes nothing. next_layer_id, from 1, is taken
- * from, and counted up, when a long key needs layers: it is stored by the same transaction. */
+/* Writes a record's row; the same record again changes nothing but the format that it was in.
+ * next_layer_id, from 1, is taken from, and counted up, when a long key needs layers: it is stored
+ * by the same transaction. */
 enum store_err key_tree_put(MDB_txn *txn, MDB_dbi dbi, const struct kv_record *record,
                             uint64_t *next_layer_id) __attribute__((warn_unused_result));
 

@@ -1,9 +1,8 @@
 /* key_tree_internal.h: rows of the key tree, for its own files and their tests.
  *
  * Row values, little-endian; the last 4 bytes are a checksum over the row's key and the rest:
- *   record: format (1) | flags (1: tombstone) | 2 zero | sub (4) | value bytes (4) |
- *           create revision (8) | version (8) | lease (8) | sum (8) | check (4)
- *   layer:  format (1) | 3 zero | layer id (8) | check (4)
+ *   record: the numbers (record_row.h, 14 to 48 bytes, with sub) | check (4)
+ *   layer:  format (1: 1) | 3 zero | layer id (8) | check (4)
  */
 #ifndef STORAGE_KEY_TREE_INTERNAL_H
 #define STORAGE_KEY_TREE_INTERNAL_H
@@ -16,7 +15,7 @@ enum {
     KEY_TREE_SUFFIX_BYTES = 9, /* kind and inverted revision */
     KEY_TREE_ROW_KEY_BYTES_MAX =
         KEY_TREE_LAYER_BYTES + KEY_TREE_SEGMENT_BYTES + KEY_TREE_SUFFIX_BYTES,
-    KEY_TREE_RECORD_ROW_BYTES = 48,
+    KEY_TREE_RECORD_ROW_BYTES_MAX = 52,
     KEY_TREE_LAYER_ROW_BYTES = 16
 };
 
@@ -68,9 +67,10 @@ enum store_err key_tree_row_key_decode(struct slice bytes, struct key_tree_place
  * first, then by suffix. */
 int key_tree_compare(const MDB_val *a, const MDB_val *b);
 
-void key_tree_record_encode(struct slice row_key, const struct kv_record *record,
-                            uint8_t ret_row[KEY_TREE_RECORD_ROW_BYTES]);
-/* All but key and mod.main, which are in the row's key. */
+/* Returns the row's size. */
+size_t key_tree_record_encode(struct slice row_key, const struct kv_record *record,
+                              uint8_t ret_row[KEY_TREE_RECORD_ROW_BYTES_MAX]);
+/* All but key and mod.main, which are in the row's key; mod.main is set before. */
 enum store_err key_tree_record_decode(struct slice row_key, struct slice row,
                                       struct kv_record *record) __attribute__((warn_unused_result));
 

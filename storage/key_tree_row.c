@@ -3,31 +3,23 @@
 #include "base/bytes.h"
 #include "base/checksum.h"
 #include "storage/key_tree_internal.h"
+#include "storage/record_row.h"
 
 enum { LAYER_TAG_ROOT = 0, LAYER_TAG_CHILD = 1 };
 
 enum {
-    ROW_FORMAT = 0,
-    ROW_FLAGS = 1,
-    ROW_ZERO = 2,
-    ROW_HEADER_BYTES = 4,
-    ROW_FORMAT_VERSION = 1,
-    ROW_FLAG_TOMBSTONE = 1,
-    ROW_CHECK_BYTES = 4 /* at the end of each row, whatever its format */
+    ROW_CHECK_BYTES = 4, /* at the end of each row, whatever its format */
+    ROW_BYTES_MIN = 8,
 };
+_Static_assert(RECORD_ROW_BYTES_MAX + ROW_CHECK_BYTES == KEY_TREE_RECORD_ROW_BYTES_MAX,
+               "record row");
 
 enum {
-    RECORD_SUB = 4,
-    RECORD_VALUE_BYTES = 8,
-    RECORD_CREATE = 12,
-    RECORD_VERSION = 20,
-    RECORD_LEASE = 28,
-    RECORD_SUM = 36,
-    RECORD_CHECK = 44
+    LAYER_FORMAT_AND_ZERO = 0,
+    LAYER_ID = 4,
+    LAYER_CHECK = 12,
+    LAYER_FORMAT = 1, /* in the first byte, and zeros */
 };
-_Static_assert(RECORD_CHECK + ROW_CHECK_BYTES == KEY_TREE_RECORD_ROW_BYTES, "record row");
-
-enum { LAYER_ID = 4, LAYER_CHECK = 12 };
 _Static_assert(LAYER_CHECK + ROW_CHECK_BYTES == KEY_TREE_LAYER_ROW_BYTES, "layer row");
 
 /* ---- keys ---- */
@@ -110,69 +102,57 @@ static uint32_t row_check(struct slice row_key, const uint8_t *row, size_t size)
     return (uint32_t)checksum(slice_of(row, size - ROW_CHECK_BYTES), seed);
 }
 
-/* The checksum comes first: only a row that was written so can be of a newer format. */
-static enum store_err row_verify(struct slice row_key, struct slice row, size_t size,
-                                 uint8_t flags_known)
+/* Comes first: only a row that was written so can be of a newer format. */
+static enum store_err row_verify(struct slice row_key, struct slice row)
 {
-    if (row.size < ROW_HEADER_BYTES + ROW_CHECK_BYTES)
+    if (row.size < ROW_BYTES_MIN)
         return STORE_E_CORRUPT;
     if (get_le32(row.data + row.size - ROW_CHECK_BYTES) != row_check(row_key, row.data, row.size))
         return STORE_E_CORRUPT;
-    if (row.data[ROW_FORMAT] != ROW_FORMAT_VERSION || get_le16(row.data + ROW_ZERO) != 0 ||
-        (row.data[ROW_FLAGS] & ~flags_known) != 0)
-        return STORE_E_VERSION;
-    return row.size == size ? STORE_OK : STORE_E_CORRUPT;
+    return STORE_OK;
 }
 
-static void row_header_put(uint8_t *row, uint8_t flags)
+size_t key_tree_record_encode(struct slice row_key, const struct kv_record *record,
+                              uint8_t ret_row[KEY_TREE_RECORD_ROW_BYTES_MAX])
 {
-    row[ROW_FORMAT] = ROW_FORMAT_VERSION;
-    row[ROW_FLAGS] = flags;
-    put_le16(row + ROW_ZERO, 0);
-}
-
-void key_tree_record_encode(struct slice row_key, const struct kv_record *record,
-                            uint8_t ret_row[KEY_TREE_RECORD_ROW_BYTES])
-{
-    row_header_put(ret_row, record->tombstone ? ROW_FLAG_TOMBSTONE : 0);
-    put_le32(ret_row + RECORD_SUB, record->mod.sub);
-    put_le32(ret_row + RECORD_VALUE_BYTES, record->value_bytes);
-    put_le64(ret_row + RECORD_CREATE, (uint64_t)record->create_revision);
-    put_le64(ret_row + RECORD_VERSION, (uint64_t)record->version);
-    put_le64(ret_row + RECORD_LEASE, (uint64_t)record->lease);
-    put_le64(ret_row + RECORD_SUM, record->sum);
-    put_le32(ret_row + RECORD_CHECK, row_check(row_key, ret_row, KEY_TREE_RECORD_ROW_BYTES));
+    size_t check_at = record_row_encode(record, record->mod.sub, ret_row);
+    size_t size = check_at + ROW_CHECK_BYTES;
+    put_le32(ret_row + check_at, row_check(row_key, ret_row, size));
+    return size;
 }
 
 enum store_err key_tree_record_decode(struct slice row_key, struct slice row,
                                       struct kv_record *record)
 {
-    enum store_err err = row_verify(row_key, row, KEY_TREE_RECORD_ROW_BYTES, ROW_FLAG_TOMBSTONE);
+    enum store_err err = row_verify(row_key, row);
     if (err != STORE_OK)
         return err;
-    record->tombstone = (row.data[ROW_FLAGS] & ROW_FLAG_TOMBSTONE) != 0;
-    record->mod.sub = get_le32(row.data + RECORD_SUB);
+    size_t check_at = row.size - ROW_CHECK_BYTES;
+    size_t size;
+    err = record_row_decode(slice_of(row.data, check_at), record, &record->mod.sub, &size);
+    if (err != STORE_OK)
+        return err;
     record->value = slice_of(NULL, 0);
-    record->value_bytes = get_le32(row.data + RECORD_VALUE_BYTES);
-    record->create_revision = (int64_t)get_le64(row.data + RECORD_CREATE);
-    record->version = (int64_t)get_le64(row.data + RECORD_VERSION);
-    record->lease = (int64_t)get_le64(row.data + RECORD_LEASE);
-    record->sum = get_le64(row.data + RECORD_SUM);
-    return STORE_OK;
+    return size == check_at ? STORE_OK : STORE_E_CORRUPT;
 }
 
 void key_tree_layer_encode(struct slice row_key, uint64_t layer_id,
                            uint8_t ret_row[KEY_TREE_LAYER_ROW_BYTES])
 {
-    row_header_put(ret_row, 0);
+    put_le32(ret_row + LAYER_FORMAT_AND_ZERO, LAYER_FORMAT);
     put_le64(ret_row + LAYER_ID, layer_id);
     put_le32(ret_row + LAYER_CHECK, row_check(row_key, ret_row, KEY_TREE_LAYER_ROW_BYTES));
 }
 
 enum store_err key_tree_layer_decode(struct slice row_key, struct slice row, uint64_t *ret_layer_id)
 {
-    enum store_err err = row_verify(row_key, row, KEY_TREE_LAYER_ROW_BYTES, 0);
-    if (err == STORE_OK)
-        *ret_layer_id = get_le64(row.data + LAYER_ID);
-    return err;
+    enum store_err err = row_verify(row_key, row);
+    if (err != STORE_OK)
+        return err;
+    if (get_le32(row.data + LAYER_FORMAT_AND_ZERO) != LAYER_FORMAT)
+        return STORE_E_VERSION;
+    if (row.size != KEY_TREE_LAYER_ROW_BYTES)
+        return STORE_E_CORRUPT;
+    *ret_layer_id = get_le64(row.data + LAYER_ID);
+    return STORE_OK;
 }

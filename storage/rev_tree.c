@@ -4,21 +4,6 @@
 #include "base/bytes.h"
 #include "storage/store_internal.h"
 
-enum { FORMAT = 1, FLAG_TOMBSTONE = 1 };
-
-enum {
-    AT_FORMAT = 0,
-    AT_FLAGS = 1,
-    AT_ZERO = 2,
-    AT_KEY_BYTES = 4,
-    AT_VALUE_BYTES = 8,
-    AT_CREATE = 12,
-    AT_VERSION = 20,
-    AT_LEASE = 28,
-    AT_SUM = 36,
-    AT_KEY = 44,
-};
-
 enum { ROW_AT_SUB = 8, ROW_AT_CHUNK = 12, ROW_KEY_BYTES = 16 };
 
 enum store_err rev_tree_open(MDB_txn *txn, MDB_dbi *ret_dbi)
@@ -34,19 +19,6 @@ static void row_key_put(uint8_t *key, struct kv_revision mod, uint32_t chunk)
 }
 
 /* ---- writing ---- */
-
-static void header_put(uint8_t *header, const struct kv_record *record)
-{
-    header[AT_FORMAT] = FORMAT;
-    header[AT_FLAGS] = record->tombstone ? FLAG_TOMBSTONE : 0;
-    put_le16(header + AT_ZERO, 0);
-    put_le32(header + AT_KEY_BYTES, (uint32_t)record->key.size);
-    put_le32(header + AT_VALUE_BYTES, (uint32_t)record->value.size);
-    put_le64(header + AT_CREATE, (uint64_t)record->create_revision);
-    put_le64(header + AT_VERSION, (uint64_t)record->version);
-    put_le64(header + AT_LEASE, (uint64_t)record->lease);
-    put_le64(header + AT_SUM, record->sum);
-}
 
 /* Header, key and value as one run of bytes: copies up to `size` of it from `offset` on. */
 static void run_copy(const struct slice parts[3], size_t offset, uint8_t *to, size_t size)
@@ -64,53 +36,63 @@ static void run_copy(const struct slice parts[3], size_t offset, uint8_t *to, si
     }
 }
 
+/* A record that was written in the format before may have had a row more. */
+static enum store_err chunks_after_remove(MDB_txn *txn, MDB_dbi dbi, struct kv_revision mod,
+                                          uint32_t chunk)
+{
+    int rc = MDB_SUCCESS;
+    for (; rc == MDB_SUCCESS; chunk++) {
+        uint8_t key[ROW_KEY_BYTES];
+        row_key_put(key, mod, chunk);
+        MDB_val k = { .mv_size = sizeof key, .mv_data = key };
+        rc = mdb_del(txn, dbi, &k, NULL);
+    }
+    return rc == MDB_NOTFOUND ? STORE_OK : store_err_of_mdb(rc);
+}
+
 enum store_err rev_tree_put(MDB_txn *txn, MDB_dbi dbi, const struct kv_record *record)
 {
     ASSERT(record->mod.main > 0);
     ASSERT(record->value_bytes == record->value.size);
     ASSERT(record->key.size <= REV_TREE_RECORD_BYTES_MAX);
     ASSERT(record->value.size <= REV_TREE_RECORD_BYTES_MAX - record->key.size);
-    uint8_t header[AT_KEY];
-    header_put(header, record);
-    const struct slice parts[3] = { slice_of(header, AT_KEY), record->key, record->value };
-    size_t run_bytes = AT_KEY + record->key.size + record->value.size;
+    uint8_t header[REV_TREE_HEADER_BYTES_MAX];
+    size_t header_bytes = record_row_encode(record, (uint32_t)record->key.size, header);
+    const struct slice parts[3] = { slice_of(header, header_bytes), record->key, record->value };
+    size_t run_bytes = header_bytes + record->key.size + record->value.size;
     uint32_t chunk = 0;
+    bool is_last = true;
     for (size_t offset = 0; offset < run_bytes; offset += REV_TREE_CHUNK_BYTES) {
         size_t left = run_bytes - offset;
         size_t size = left < REV_TREE_CHUNK_BYTES ? left : REV_TREE_CHUNK_BYTES;
         uint8_t key[ROW_KEY_BYTES];
         row_key_put(key, record->mod, chunk++);
         uint8_t *room;
-        enum store_err err = store_row_append(txn, dbi, slice_of(key, sizeof key), size, &room);
+        enum store_err err =
+            store_row_append(txn, dbi, slice_of(key, sizeof key), size, &room, &is_last);
         if (err != STORE_OK)
             return err;
         run_copy(parts, offset, room, size);
     }
-    return STORE_OK;
+    return is_last ? STORE_OK : chunks_after_remove(txn, dbi, record->mod, chunk);
 }
 
 /* ---- reading ---- */
 
-static enum store_err header_get(struct slice row, struct kv_record *ret_record)
+/* Key and value as sizes alone; record->mod is set. Unlike the key tree's rows these have no sum
+ * but the record's: a newer format cannot be told from damage here, the meta row tells it. */
+static enum store_err header_get(struct slice row, struct kv_record *record,
+                                 size_t *ret_header_bytes)
 {
-    if (row.size < AT_KEY || row.size > REV_TREE_CHUNK_BYTES)
+    uint32_t key_bytes;
+    if (row.size > REV_TREE_CHUNK_BYTES ||
+        record_row_decode(row, record, &key_bytes, ret_header_bytes) != STORE_OK)
         return STORE_E_CORRUPT;
-    if (row.data[AT_FORMAT] != FORMAT || (row.data[AT_FLAGS] & ~FLAG_TOMBSTONE) != 0 ||
-        get_le16(row.data + AT_ZERO) != 0)
-        return STORE_E_CORRUPT;
-    uint32_t key_bytes = get_le32(row.data + AT_KEY_BYTES);
-    uint32_t value_bytes = get_le32(row.data + AT_VALUE_BYTES);
     if (key_bytes > REV_TREE_RECORD_BYTES_MAX ||
-        value_bytes > REV_TREE_RECORD_BYTES_MAX - key_bytes)
+        record->value_bytes > REV_TREE_RECORD_BYTES_MAX - key_bytes)
         return STORE_E_CORRUPT;
-    ret_record->key = slice_of(NULL, key_bytes);
-    ret_record->value = slice_of(NULL, value_bytes);
-    ret_record->create_revision = (int64_t)get_le64(row.data + AT_CREATE);
-    ret_record->version = (int64_t)get_le64(row.data + AT_VERSION);
-    ret_record->lease = (int64_t)get_le64(row.data + AT_LEASE);
-    ret_record->tombstone = (row.data[AT_FLAGS] & FLAG_TOMBSTONE) != 0;
-    ret_record->value_bytes = value_bytes;
-    ret_record->sum = get_le64(row.data + AT_SUM);
+    record->key = slice_of(NULL, key_bytes);
+    record->value = slice_of(NULL, record->value_bytes);
     return STORE_OK;
 }
 
@@ -134,9 +116,10 @@ static enum store_err row_get(MDB_txn *txn, MDB_dbi dbi, struct kv_revision mod,
 /* Chunks 1 .. last behind what chunk 0 holds. The last is looked at first: a length that rotted
  * in chunk 0 asks for no memory that the rows do not back. */
 static enum store_err chunks_join(MDB_txn *txn, MDB_dbi dbi, const struct kv_record *record,
-                                  struct slice row, struct arena *arena, uint8_t **ret_bytes)
+                                  struct slice row, size_t header_bytes, struct arena *arena,
+                                  uint8_t **ret_bytes)
 {
-    size_t run_bytes = AT_KEY + record->key.size + record->value.size;
+    size_t run_bytes = header_bytes + record->key.size + record->value.size;
     uint32_t last = (uint32_t)((run_bytes - 1) / REV_TREE_CHUNK_BYTES);
     size_t last_bytes = run_bytes - (size_t)last * REV_TREE_CHUNK_BYTES;
     struct slice chunk;
@@ -145,12 +128,12 @@ static enum store_err chunks_join(MDB_txn *txn, MDB_dbi dbi, const struct kv_rec
         return err;
     if (row.size != REV_TREE_CHUNK_BYTES || chunk.size != last_bytes)
         return STORE_E_CORRUPT;
-    uint8_t *bytes = arena_alloc(arena, run_bytes - AT_KEY);
+    uint8_t *bytes = arena_alloc(arena, run_bytes - header_bytes);
     if (bytes == NULL)
         return STORE_E_NOMEM;
     uint8_t *to = bytes;
-    memcpy(to, row.data + AT_KEY, row.size - AT_KEY);
-    to += row.size - AT_KEY;
+    memcpy(to, row.data + header_bytes, row.size - header_bytes);
+    to += row.size - header_bytes;
     for (uint32_t i = 1; i <= last; i++) {
         err = row_get(txn, dbi, record->mod, i, &chunk);
         if (err != STORE_OK)
@@ -170,18 +153,19 @@ static enum store_err record_load(MDB_txn *txn, MDB_dbi dbi, struct kv_revision 
                                   struct kv_record *ret_record)
 {
     struct kv_record record = { .mod = mod };
-    enum store_err err = header_get(row, &record);
+    size_t header_bytes;
+    enum store_err err = header_get(row, &record, &header_bytes);
     if (err != STORE_OK)
         return err;
-    size_t run_bytes = AT_KEY + record.key.size + record.value.size;
+    size_t run_bytes = header_bytes + record.key.size + record.value.size;
     const uint8_t *bytes;
     if (run_bytes <= REV_TREE_CHUNK_BYTES) {
         if (row.size != run_bytes)
             return STORE_E_CORRUPT;
-        bytes = row.data + AT_KEY;
+        bytes = row.data + header_bytes;
     } else {
         uint8_t *joined;
-        err = chunks_join(txn, dbi, &record, row, arena, &joined);
+        err = chunks_join(txn, dbi, &record, row, header_bytes, arena, &joined);
         if (err != STORE_OK)
             return err;
         bytes = joined;

@@ -1,8 +1,7 @@
 /* rev_tree.h: the `rev` tree: (revision, sub, chunk) -> the whole record, append-only.
  *
  *   LMDB key:  revision (8, BE) | sub (4, BE) | chunk (4, BE)
- *   chunk 0:   format (1) | flags (1: tombstone) | 2 zero | key bytes (4) | value bytes (4) |
- *              create revision (8) | version (8) | lease (8) | sum (8) | key | value ...
+ *   chunk 0:   the numbers (record_row.h, 14 to 48 bytes, with the key's bytes) | key | value ...
  *   A row holds at most REV_TREE_CHUNK_BYTES, within one page; key and value go on in chunk 1, ...
  *
  * Internal to storage/. Thread: that of the transaction. Errors: store_err.
@@ -12,18 +11,19 @@
 
 #include <lmdb.h>
 
-#include "storage/record.h"
+#include "storage/record_row.h"
 #include "storage/store.h"
 
 enum {
     REV_TREE_CHUNK_BYTES = 4080,
+    REV_TREE_HEADER_BYTES_MAX = RECORD_ROW_BYTES_MAX, /* before key and value */
     REV_TREE_RECORD_BYTES_MAX = 128 << 20, /* key and value; requests are bounded far below */
 };
 
 enum store_err rev_tree_open(MDB_txn *txn, MDB_dbi *ret_dbi) __attribute__((warn_unused_result));
 
-/* Revisions ascend from put to put; the same record again changes nothing. ASSERTs
- * REV_TREE_RECORD_BYTES_MAX. */
+/* Revisions ascend from put to put; the same record again changes nothing but the format that it
+ * was in. ASSERTs REV_TREE_RECORD_BYTES_MAX. */
 enum store_err rev_tree_put(MDB_txn *txn, MDB_dbi dbi, const struct kv_record *record)
     __attribute__((warn_unused_result));
 

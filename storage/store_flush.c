@@ -24,8 +24,7 @@ static enum store_err keys_write(struct store_writer *w, const struct memtable *
 
 static uint64_t rev_dirty_bytes(const struct kv_record *record)
 {
-    enum { HEADER_BYTES = 64 };
-    size_t run_bytes = HEADER_BYTES + record->key.size + record->value.size;
+    size_t run_bytes = REV_TREE_HEADER_BYTES_MAX + record->key.size + record->value.size;
     return run_bytes / REV_TREE_CHUNK_BYTES * store_row_dirty_bytes(REV_TREE_CHUNK_BYTES) +
            store_row_dirty_bytes(run_bytes % REV_TREE_CHUNK_BYTES);
 }

@@ -44,8 +44,10 @@ enum store_err store_err_of_mdb(int mdb_code);
 
 /* A row of `size` bytes behind all others, as a rule: room for the caller to fill before its next
  * call on the transaction. A row that stands there already (an interrupted flush left it, and
- * everything up to where that one got) is written over. */
+ * everything up to where that one got) is written over, whatever its size was; *ret_is_last says
+ * that there was neither such a row nor one behind it. */
 enum store_err store_row_append(MDB_txn *txn, MDB_dbi dbi, struct slice key, size_t size,
-                                uint8_t **ret_room) __attribute__((warn_unused_result));
+                                uint8_t **ret_room, bool *ret_is_last)
+    __attribute__((warn_unused_result));
 
 #endif

@@ -81,9 +81,10 @@ enum store_err store_log_append(struct store_writer *w, const struct raft_entry 
         row_key_put(key, entry->pos.index, chunk++);
         enum store_err err = store_writer_reserve(w, store_row_dirty_bytes(size));
         uint8_t *room;
+        bool is_last; /* an entry has one form: what stands there has as many rows */
         if (err == STORE_OK)
             err = store_row_append(w->txn, w->store->trees.log, slice_of(key, sizeof key), size,
-                                   &room);
+                                   &room, &is_last);
         if (err != STORE_OK)
             return err;
         memcpy(room, entry->bytes.data + offset, size);

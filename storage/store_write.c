@@ -114,12 +114,13 @@ enum store_err store_writer_reserve_key(struct store_writer *w, size_t key_bytes
 }
 
 enum store_err store_row_append(MDB_txn *txn, MDB_dbi dbi, struct slice key, size_t size,
-                                uint8_t **ret_room)
+                                uint8_t **ret_room, bool *ret_is_last)
 {
     MDB_val k = { .mv_size = key.size, .mv_data = (void *)(uintptr_t)key.data };
     MDB_val v = { .mv_size = size };
     int rc = mdb_put(txn, dbi, &k, &v, MDB_RESERVE | MDB_APPEND);
-    if (rc == MDB_KEYEXIST) { /* not behind all others */
+    *ret_is_last = rc != MDB_KEYEXIST; /* behind all others */
+    if (rc == MDB_KEYEXIST) {
         v = (MDB_val){ .mv_size = size };
         rc = mdb_put(txn, dbi, &k, &v, MDB_RESERVE);
     }

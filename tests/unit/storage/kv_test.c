@@ -456,6 +456,7 @@ static void damage_last_row(struct rig *r, MDB_dbi dbi, size_t offset_from_end)
     cr_assert_eq(mdb_cursor_open(txn, dbi, &cursor), 0);
     cr_assert_eq(mdb_cursor_get(cursor, &k, &v, MDB_LAST), 0);
     cr_assert_leq(v.mv_size, sizeof row);
+    cr_assert_leq(offset_from_end, v.mv_size);
     memcpy(row, v.mv_data, v.mv_size);
     row[v.mv_size - offset_from_end] ^= 0x40;
     v.mv_data = row;
@@ -486,7 +487,7 @@ Test(kv, damage_is_reported_and_not_read)
     cr_assert_eq(kv_cursor_value(c, &r.arena, &got), KV_E_CORRUPT);
     kv_cursor_close(c);
     kv_view_close(view);
-    damage_last_row(&r, r.kv->trees.key, 20);
+    damage_last_row(&r, r.kv->trees.key, 10);
     cr_assert_eq(kv_view_open(r.kv, &view), KV_OK);
     uint64_t hash;
     cr_assert_eq(kv_view_get(view, a, 2, false, &r.arena, &got, &found), KV_E_CORRUPT);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/prng.h"
+#include "tests/support/old_rows.h"
 #include "tests/support/store_rig.h"
 
 /* An environment with a rev tree alone, and one write transaction that is never committed. */
@@ -87,7 +88,7 @@ Test(rev_tree, writes_these_bytes)
         .key = slice_of_text("key"),
         .value = slice_of_text("value"),
         .mod = { .main = 0x0102030405060708, .sub = 0x0a0b0c0d },
-        .create_revision = 0x11,
+        .create_revision = 0x0102030405060708 - 0x111,
         .version = 0x12,
         .lease = 0x1314,
         .value_bytes = 5,
@@ -95,20 +96,55 @@ Test(rev_tree, writes_these_bytes)
     };
     cr_assert_eq(rev_tree_put(txn, dbi, &record), STORE_OK);
     static const uint8_t key[16] = { 1, 2, 3, 4, 5, 6, 7, 8, 0xa, 0xb, 0xc, 0xd, 0, 0, 0, 0 };
+    static const uint8_t golden[] = { 2,    2, /* format, flags */
+                                      3,       /* key bytes */
+                                      5,       /* value bytes */
+                                      0x91, 2, /* mod - create revision */
+                                      0x12,    /* version */
+                                      0x14, 0x13, 0,    0,    0,    0,    0,    0,    /* lease */
+                                      0x28, 0x27, 0x26, 0x25, 0x24, 0x23, 0x22, 0x21, /* sum */
+                                      'k',  'e',  'y',  'v',  'a',  'l',  'u',  'e' };
+    cr_assert(slice_equal(row_raw(key), slice_of(golden, sizeof golden)));
+    record.tombstone = true;
+    record.lease = 0;
+    record.create_revision = 0x11;
+    cr_assert_eq(rev_tree_put(txn, dbi, &record), STORE_OK);
+    static const uint8_t without[] = { 2,    1, /* format, flags */
+                                       3,    5, /* sizes */
+                                       0xf7, 0x8d, 0x98, 0xa8, 0xc0, 0xe0, 0x80, 0x81,
+                                       0x01, /* mod - create revision */
+                                       0x12, /* version */
+                                       0x28, 0x27, 0x26, 0x25, 0x24, 0x23, 0x22, 0x21, /* sum */
+                                       'k',  'e',  'y',  'v',  'a',  'l',  'u',  'e' };
+    cr_assert(slice_equal(row_raw(key), slice_of(without, sizeof without)));
+}
+
+/* Made by another program, from the layout of that format, with the sum. */
+Test(rev_tree, format_1_is_read)
+{
+    static const uint8_t key[16] = { 0, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0, 2, 0, 0, 0, 0 };
     static const uint8_t golden[] = {
         1,    0,    0,    0,                            /* format, flags, zero */
         3,    0,    0,    0,                            /* key bytes */
         5,    0,    0,    0,                            /* value bytes */
-        0x11, 0,    0,    0,    0,    0,    0,    0,    /* create revision */
-        0x12, 0,    0,    0,    0,    0,    0,    0,    /* version */
+        5,    0,    0,    0,    0,    0,    0,    0,    /* create revision */
+        3,    0,    0,    0,    0,    0,    0,    0,    /* version */
         0x14, 0x13, 0,    0,    0,    0,    0,    0,    /* lease */
-        0x28, 0x27, 0x26, 0x25, 0x24, 0x23, 0x22, 0x21, /* sum */
+        0xf0, 0x27, 0x2e, 0x12, 0xef, 0xe6, 0xc0, 0x00, /* sum */
         'k',  'e',  'y',  'v',  'a',  'l',  'u',  'e'
     };
-    cr_assert(slice_equal(row_raw(key), slice_of(golden, sizeof golden)));
-    record.tombstone = true;
-    cr_assert_eq(rev_tree_put(txn, dbi, &record), STORE_OK);
-    cr_assert_eq(row_raw(key).data[1], 1, "a tombstone is a flag");
+    row_replace(key, slice_of(golden, sizeof golden));
+    struct kv_record want = { .key = slice_of_text("key"),
+                              .value = slice_of_text("value"),
+                              .mod = { .main = 7, .sub = 2 },
+                              .create_revision = 5,
+                              .version = 3,
+                              .lease = 0x1314,
+                              .value_bytes = 5 };
+    want.sum = kv_record_sum(&want);
+    struct kv_record got;
+    cr_assert_eq(rev_tree_get(txn, dbi, want.mod, &arena, &got), STORE_OK);
+    record_expect(&got, &want);
 }
 
 /* Around the ends of a row, where header, key and value are cut. */
@@ -117,9 +153,9 @@ Test(rev_tree, gives_back_what_was_put)
     static const struct {
         size_t key_bytes, value_bytes, rows;
     } rows[] = {
-        { 1, 0, 1 },       { 20, 256, 1 },      { 36, 4000, 1 },    { 36, 4001, 2 },
-        { 4036, 0, 1 },    { 4037, 0, 2 },      { 5000, 1, 2 },     { 4036, 4080, 2 },
-        { 4036, 4081, 3 }, { 9000, 30000, 10 }, { 100, 60000, 15 },
+        { 1, 0, 1 },       { 20, 256, 1 },      { 36, 4029, 1 },    { 36, 4030, 2 },
+        { 4065, 0, 1 },    { 4066, 0, 2 },      { 5000, 1, 2 },     { 4064, 4080, 2 },
+        { 4064, 4081, 3 }, { 9000, 30000, 10 }, { 100, 60000, 15 },
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         struct kv_revision mod = { .main = (int64_t)i + 1, .sub = (uint32_t)i };
@@ -195,10 +231,39 @@ Test(rev_tree, removes_all_chunks_and_no_others)
     cr_assert_eq(rev_tree_get(txn, dbi, (struct kv_revision){ 3, 0 }, &arena, &got), STORE_OK);
 }
 
+/* A flush of a version before was interrupted: its rows, of other sizes and at the ends of chunks
+ * one more, are written over, between others. */
+Test(rev_tree, writes_over_the_format_before)
+{
+    static const size_t value_bytes[] = { 0,    9,    100,  1900, 1980, 2000, 2040, 4020, 4030,
+                                          4040, 4060, 8000, 8105, 8120, 8130, 8140, 20000 };
+    enum { COUNT = sizeof value_bytes / sizeof value_bytes[0] };
+    struct kv_record want[COUNT];
+    for (size_t i = 0; i < COUNT; i++) {
+        struct kv_revision mod = { .main = (int64_t)i + 1 };
+        want[i] = store_rig_record(slice_of_text("key"), fill(value_bytes[i], 1), mod);
+        cr_assert_eq(rev_tree_put(txn, dbi, &want[i]), STORE_OK);
+    }
+    size_t rows = row_count();
+    for (size_t i = 0; i < COUNT; i++)
+        old_rows_put_rev(txn, dbi, &want[i]);
+    cr_assert_gt(row_count(), rows, "some had a row more");
+    struct kv_record got;
+    for (int written = 0; written < 2; written++) {
+        for (size_t i = 0; i < COUNT; i++) {
+            arena_reset(&arena);
+            cr_assert_eq(rev_tree_get(txn, dbi, want[i].mod, &arena, &got), STORE_OK);
+            record_expect(&got, &want[i]);
+        }
+        for (size_t i = 0; i < COUNT; i++)
+            cr_assert_eq(rev_tree_put(txn, dbi, &want[i]), STORE_OK);
+    }
+    cr_assert_eq(row_count(), rows);
+}
+
 /* Each bit of each row, and each shorter row. */
 static void damage_expect(const struct kv_record *record, size_t rows)
 {
-    cr_assert_eq(rev_tree_put(txn, dbi, record), STORE_OK);
     uint8_t damaged[REV_TREE_CHUNK_BYTES];
     for (size_t chunk = 0; chunk < rows; chunk++) {
         uint8_t key[16] = { 0 };
@@ -232,15 +297,25 @@ Test(rev_tree, sees_damage)
 {
     struct kv_record small = store_rig_record(slice_of_text("key"), slice_of_text("some value"),
                                               (struct kv_revision){ 1, 0 });
-    damage_expect(&small, 1);
     struct kv_record large =
         store_rig_record(slice_of_text("key"), fill(9000, 1), (struct kv_revision){ 2, 0 });
-    damage_expect(&large, 3);
     struct kv_record tombstone =
         store_rig_tombstone(slice_of_text("key"), (struct kv_revision){ 3, 0 });
-    damage_expect(&tombstone, 1);
+    struct kv_record leased =
+        store_rig_record(slice_of_text("key"), slice_of_text("v"), (struct kv_revision){ 4, 0 });
+    leased.lease = 0x1122334455667788;
+    leased.sum = kv_record_sum(&leased);
+    const struct kv_record *records[] = { &small, &large, &tombstone, &leased };
+    for (size_t i = 0; i < sizeof records / sizeof records[0]; i++) {
+        size_t rows = records[i] == &large ? 3 : 1;
+        cr_assert_eq(rev_tree_put(txn, dbi, records[i]), STORE_OK);
+        damage_expect(records[i], rows);
+        old_rows_put_rev(txn, dbi, records[i]);
+        damage_expect(records[i], rows);
+    }
 }
 
+/* What follows chunk 0 stays, and that has the size which goes with the length. */
 Test(rev_tree, asks_no_memory_for_a_length_without_rows)
 {
     struct kv_record record =
@@ -249,7 +324,8 @@ Test(rev_tree, asks_no_memory_for_a_length_without_rows)
     static const uint8_t key[16] = { 0, 0, 0, 0, 0, 0, 0, 1 };
     uint8_t row[REV_TREE_CHUNK_BYTES];
     memcpy(row, row_raw(key).data, sizeof row);
-    row[11] = 7; /* value bytes: 117 million more */
+    record.value_bytes = 117 << 20;
+    cr_assert_lt(record_row_encode(&record, 3, row), sizeof row);
     row_replace(key, slice_of(row, sizeof row));
     struct kv_record got;
     cr_assert_eq(rev_tree_get(txn, dbi, record.mod, &arena, &got), STORE_E_CORRUPT);

@@ -115,6 +115,22 @@ Test(store, begins_at_revision_one)
     }
 }
 
+static void golden_state_expect(void)
+{
+    cr_assert_eq(store_rig_open(&rig), STORE_OK, "%s", rig.detail);
+    cr_assert_eq(rig.state.applied.term, 2);
+    cr_assert_eq(rig.state.applied.index, 5);
+    cr_assert_eq(rig.state.revision, 9);
+    cr_assert_eq(rig.state.compact_revision, 4);
+    cr_assert_eq(rig.state.compacted_revision, 3);
+    cr_assert_eq(rig.state.state_hash, 7);
+    cr_assert(slice_equal(rig.state.membership, slice_of_text("mm")));
+    cr_assert_eq(rig.state.log_start.index, 1);
+    cr_assert_eq(rig.state.term_start_count, 2);
+    cr_assert_eq(rig.state.term_starts[1].term, 2);
+    cr_assert_eq(rig.state.term_starts[1].first_index, 4);
+}
+
 Test(store, writes_this_meta_row)
 {
     store_make();
@@ -136,27 +152,33 @@ Test(store, writes_this_meta_row)
     cr_assert_eq(store_meta_put(raw_txn, raw_tree("meta"), &meta), STORE_OK);
     raw_commit();
     static const uint8_t golden[] = {
-        0xed, 0x49, 0x18, 0x3d, 0x01, 0x03, 0x58, 0x8e, /* sum */
+        0x70, 0x4f, 0xf9, 0xa5, 0x4c, 0x47, 0x39, 0xe5, /* sum */
         9,    0,    0,    0,    0,    0,    0,    0,    /* revision */
-        0x08, 1,    0x10, 0xc1, 1,    0x18, 5,    0x20, 2,   0x28, 9, 0x30, 4, 0x38,
+        0x08, 2,    0x10, 0xc1, 1,    0x18, 5,    0x20, 2,   0x28, 9, 0x30, 4, 0x38,
         3,    0x40, 7,    0x48, 1,    0x52, 2,    'm',  'm', 0x60, 1, 0x68, 1, 0x72,
         4,    0x08, 1,    0x10, 2,    0x72, 4,    0x08, 2,   0x10, 4, 0x78, 6,
     };
     uint8_t row[256];
     size_t size = meta_row_get(row, sizeof row);
     cr_assert(slice_equal(slice_of(row, size), slice_of(golden, sizeof golden)));
-    cr_assert_eq(store_rig_open(&rig), STORE_OK, "%s", rig.detail);
-    cr_assert_eq(rig.state.applied.term, 2);
-    cr_assert_eq(rig.state.applied.index, 5);
-    cr_assert_eq(rig.state.revision, 9);
-    cr_assert_eq(rig.state.compact_revision, 4);
-    cr_assert_eq(rig.state.compacted_revision, 3);
-    cr_assert_eq(rig.state.state_hash, 7);
-    cr_assert(slice_equal(rig.state.membership, slice_of_text("mm")));
-    cr_assert_eq(rig.state.log_start.index, 1);
-    cr_assert_eq(rig.state.term_start_count, 2);
-    cr_assert_eq(rig.state.term_starts[1].term, 2);
-    cr_assert_eq(rig.state.term_starts[1].first_index, 4);
+    golden_state_expect();
+}
+
+/* As it was written while rows of records were of format 1. */
+Test(store, reads_the_meta_row_of_format_1)
+{
+    store_make();
+    static const uint8_t golden[] = {
+        0xed, 0x49, 0x18, 0x3d, 0x01, 0x03, 0x58, 0x8e, /* sum */
+        9,    0,    0,    0,    0,    0,    0,    0,    /* revision */
+        0x08, 1,    0x10, 0xc1, 1,    0x18, 5,    0x20, 2,   0x28, 9, 0x30, 4, 0x38,
+        3,    0x40, 7,    0x48, 1,    0x52, 2,    'm',  'm', 0x60, 1, 0x68, 1, 0x72,
+        4,    0x08, 1,    0x10, 2,    0x72, 4,    0x08, 2,   0x10, 4, 0x78, 6,
+    };
+    uint8_t row[sizeof golden];
+    memcpy(row, golden, sizeof row);
+    meta_row_set(row, sizeof row);
+    golden_state_expect();
 }
 
 Test(store, refuses_another_clusters)
