@@ -40,6 +40,7 @@ extern const struct fuzz_target fuzz_journal_page;
 extern const struct fuzz_target fuzz_journal;
 extern const struct fuzz_target fuzz_identity;
 extern const struct fuzz_target fuzz_store_meta;
+extern const struct fuzz_target fuzz_row;
 extern const struct fuzz_target fuzz_repair_mark;
 extern const struct fuzz_target fuzz_snapshot_chunk;
 extern const struct fuzz_target fuzz_snapshot;

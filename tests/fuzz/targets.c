@@ -3,10 +3,10 @@
 #include "base/assert.h"
 
 const struct fuzz_target *const fuzz_targets[] = {
-    &fuzz_peer,           &fuzz_raft,     &fuzz_entry,      &fuzz_journal_page,
-    &fuzz_journal,        &fuzz_identity, &fuzz_store_meta, &fuzz_repair_mark,
-    &fuzz_snapshot_chunk, &fuzz_snapshot, &fuzz_config,     &fuzz_membership,
-    &fuzz_formation,      &fuzz_options,  &fuzz_request,    &fuzz_http2,
+    &fuzz_peer,     &fuzz_raft,       &fuzz_entry,       &fuzz_journal_page,   &fuzz_journal,
+    &fuzz_identity, &fuzz_store_meta, &fuzz_repair_mark, &fuzz_snapshot_chunk, &fuzz_snapshot,
+    &fuzz_config,   &fuzz_membership, &fuzz_formation,   &fuzz_options,        &fuzz_request,
+    &fuzz_http2,    &fuzz_row,
 };
 const size_t fuzz_target_count = sizeof fuzz_targets / sizeof fuzz_targets[0];
 
