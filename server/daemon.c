@@ -35,7 +35,7 @@ struct daemon_sizes daemon_sizes_default(void)
     return (struct daemon_sizes){
         .connections_max = 16384,
         .requests_max = 8192, /* a tenth of a second; more would come too late for clients */
-        .window_entries_max = 1 << 17,
+        .window_entries_max = 1 << 18,
         .views_max = 96,
         .window_bytes_keep = 4 << 20,
         .store_dirty_bytes_max = 64 << 20,
@@ -44,7 +44,7 @@ struct daemon_sizes daemon_sizes_default(void)
         .learners_max = 1,
         .journal_segment_count_max = 12,
         .journal_segment_bytes = 16 << 20,
-        .memtable_bytes_max = 16 << 20,
+        .memtable_bytes_max = 32 << 20,
         .map_bytes = (uint64_t)4 << 40,
         .log_retain_factor = 10,
         .log_retain_bytes_max = (uint64_t)1 << 30,
