@@ -38,8 +38,8 @@ struct daemon_sizes daemon_sizes_default(void)
         .window_entries_max = 1 << 18,
         .views_max = 96,
         .window_bytes_keep = 4 << 20,
-        .store_dirty_bytes_max = 64 << 20,
-        .compact_rows_max = 10000, /* a fraction of a second of the writer */
+        .store_dirty_bytes_max = 8 << 20, /* what is synced at once delays the journal */
+        .compact_rows_max = 10000,        /* a fraction of a second of the writer */
         .read_jobs_max = 16,
         .learners_max = 1,
         .journal_segment_count_max = 12,

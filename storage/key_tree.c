@@ -96,19 +96,53 @@ static enum store_err layer_make(MDB_txn *txn, MDB_dbi dbi, struct key_tree_posi
 
 /* ---- records ---- */
 
-enum store_err key_tree_put(MDB_txn *txn, MDB_dbi dbi, const struct kv_record *record,
-                            uint64_t *next_layer_id)
+enum store_err key_tree_writer_open(struct key_tree_writer *w, MDB_txn *txn, MDB_dbi dbi)
 {
-    ASSERT(record->mod.main >= 0);
-    struct key_tree_position p = key_tree_start(record->key);
-    while (!key_tree_is_last_segment(&p)) {
+    w->last_bytes = 0;
+    return store_err_of_mdb(mdb_cursor_open(txn, dbi, &w->cursor));
+}
+
+void key_tree_writer_close(struct key_tree_writer *w)
+{
+    if (w->cursor != NULL)
+        mdb_cursor_close(w->cursor);
+    w->cursor = NULL;
+}
+
+/* Down to the layer of the key's last segment, with layers that it still needs. */
+static enum store_err layers_descend(MDB_txn *txn, MDB_dbi dbi, struct key_tree_position *p,
+                                     uint64_t *next_layer_id)
+{
+    while (!key_tree_is_last_segment(p)) {
         bool found;
-        enum store_err err = key_tree_descend(txn, dbi, &p, &found);
+        enum store_err err = key_tree_descend(txn, dbi, p, &found);
         if (err == STORE_OK && !found)
-            err = layer_make(txn, dbi, &p, next_layer_id);
+            err = layer_make(txn, dbi, p, next_layer_id);
         if (err != STORE_OK)
             return err;
     }
+    return STORE_OK;
+}
+
+/* Whether the row before the cursor's is the one that was put last. The cursor stays about there.
+ */
+static bool is_beside_last(const struct key_tree_writer *w)
+{
+    MDB_val row_key;
+    MDB_val row;
+    return w->last_bytes > 0 && mdb_cursor_get(w->cursor, &row_key, &row, MDB_PREV) == 0 &&
+           row_key.mv_size == w->last_bytes && memcmp(row_key.mv_data, w->last, w->last_bytes) == 0;
+}
+
+enum store_err key_tree_put(struct key_tree_writer *w, const struct kv_record *record,
+                            uint64_t *next_layer_id, bool *ret_is_beside)
+{
+    ASSERT(record->mod.main >= 0);
+    struct key_tree_position p = key_tree_start(record->key);
+    enum store_err err =
+        layers_descend(mdb_cursor_txn(w->cursor), mdb_cursor_dbi(w->cursor), &p, next_layer_id);
+    if (err != STORE_OK)
+        return err;
     struct key_tree_place place = {
         .layer = p.layer, .segment = p.rest, .kind = KEY_TREE_RECORD, .revision = record->mod.main
     };
@@ -118,8 +152,13 @@ enum store_err key_tree_put(MDB_txn *txn, MDB_dbi dbi, const struct kv_record *r
     size_t size = key_tree_record_encode(slice_of(key.bytes, key.size), record, bytes);
     MDB_val row_key = key_tree_row_key_val(&key);
     MDB_val row = { .mv_size = size, .mv_data = bytes };
-    int code = mdb_put(txn, dbi, &row_key, &row, 0);
-    return code == 0 ? STORE_OK : store_err_of_mdb(code);
+    int code = mdb_cursor_put(w->cursor, &row_key, &row, 0);
+    if (code != 0)
+        return store_err_of_mdb(code);
+    *ret_is_beside = is_beside_last(w);
+    memcpy(w->last, key.bytes, key.size);
+    w->last_bytes = key.size;
+    return STORE_OK;
 }
 
 /* The record at the cursor if it is one of the position's key: the seek went to a revision, and

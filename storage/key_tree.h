@@ -19,16 +19,35 @@
 #include "storage/record.h"
 #include "storage/store.h"
 
-enum { KEY_TREE_SEGMENT_BYTES = 448 };
+enum {
+    KEY_TREE_SEGMENT_BYTES = 448,
+    KEY_TREE_LAYER_BYTES = 9,
+    KEY_TREE_SUFFIX_BYTES = 9, /* kind and inverted revision */
+    KEY_TREE_ROW_KEY_BYTES_MAX =
+        KEY_TREE_LAYER_BYTES + KEY_TREE_SEGMENT_BYTES + KEY_TREE_SUFFIX_BYTES,
+};
 
 /* Sets the comparator; in each process, at open, before any other use of the database. */
 enum store_err key_tree_open(MDB_txn *txn, MDB_dbi *ret_dbi) __attribute__((warn_unused_result));
 
+/* Puts many records, in the order of their keys: neighbours are found without a descent. Open
+ * within one write transaction, and closed before its end. */
+struct key_tree_writer {
+    MDB_cursor *cursor; /* NULL: closed */
+    size_t last_bytes;  /* of the row key that was put last; 0: none */
+    uint8_t last[KEY_TREE_ROW_KEY_BYTES_MAX];
+};
+enum store_err key_tree_writer_open(struct key_tree_writer *w, MDB_txn *txn, MDB_dbi dbi)
+    __attribute__((warn_unused_result));
+void key_tree_writer_close(struct key_tree_writer *w); /* again: nothing */
+
 /* Writes a record's row; the same record again changes nothing but the format that it was in.
  * next_layer_id, from 1, is taken from, and counted up, when a long key needs layers: it is stored
- * by the same transaction. */
-enum store_err key_tree_put(MDB_txn *txn, MDB_dbi dbi, const struct kv_record *record,
-                            uint64_t *next_layer_id) __attribute__((warn_unused_result));
+ * by the same transaction. *ret_is_beside: the row stands right behind the one that was put before,
+ * so it is in the same leaf, or in a half of it. */
+enum store_err key_tree_put(struct key_tree_writer *w, const struct kv_record *record,
+                            uint64_t *next_layer_id, bool *ret_is_beside)
+    __attribute__((warn_unused_result));
 
 /* Removes the records of key with mod.main < below, newest first, and layers that become empty;
  * with `at` also the one with mod.main == below. `removed` is told of each before it goes: its

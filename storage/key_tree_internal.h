@@ -11,10 +11,6 @@
 
 enum {
     KEY_TREE_ROOT = 0, /* the root layer's id; children are numbered from 1 */
-    KEY_TREE_LAYER_BYTES = 9,
-    KEY_TREE_SUFFIX_BYTES = 9, /* kind and inverted revision */
-    KEY_TREE_ROW_KEY_BYTES_MAX =
-        KEY_TREE_LAYER_BYTES + KEY_TREE_SEGMENT_BYTES + KEY_TREE_SUFFIX_BYTES,
     KEY_TREE_RECORD_ROW_BYTES_MAX = 52,
     KEY_TREE_LAYER_ROW_BYTES = 16
 };

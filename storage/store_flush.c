@@ -13,9 +13,7 @@ static enum store_err keys_write(struct store_writer *w, const struct memtable *
     const struct memtable_node *node = memtable_seek(memtable, slice_of(NULL, 0), INT64_MAX);
     for (; node != NULL; node = memtable_next(node)) {
         struct kv_record record = memtable_record(node);
-        enum store_err err = store_writer_reserve_key(w, record.key.size);
-        if (err == STORE_OK)
-            err = key_tree_put(w->txn, w->store->trees.key, &record, &w->store->next_layer_id);
+        enum store_err err = store_writer_put_key(w, &record);
         if (err != STORE_OK)
             return err;
     }

@@ -4,11 +4,11 @@
 #include <sys/statvfs.h>
 
 #include "base/assert.h"
-#include "storage/key_tree.h"
 
 enum {
     /* A random put copies its leaf; now and then it splits it or copies a branch page. */
     KEY_PUT_BYTES = STORE_PAGE_BYTES + STORE_PAGE_BYTES / 8,
+    KEY_BESIDE_BYTES = 128,
     /* Kept free for the meta row, its branch pages and LMDB's list of free pages. */
     COMMIT_BYTES = 8 * STORE_PAGE_BYTES,
     /* A journal segment that found no room either may have been taken back meanwhile. */
@@ -18,7 +18,7 @@ enum {
 static enum store_err txn_begin(struct store_writer *w)
 {
     w->dirty_bytes = COMMIT_BYTES;
-    w->key_dirty_bytes = 0;
+    w->keys.cursor = NULL;
     return store_err_of_mdb(mdb_txn_begin(w->store->env, NULL, 0, &w->txn));
 }
 
@@ -51,6 +51,7 @@ enum store_err store_writer_commit(struct store_writer *w)
     enum store_err err = store_meta_put(w->txn, w->store->trees.meta, &meta);
     if (err != STORE_OK)
         return err;
+    key_tree_writer_close(&w->keys);
     int rc = mdb_txn_commit(w->txn);
     w->txn = NULL; /* a commit frees it, whatever it returns */
     return err_of_commit(w, rc);
@@ -58,31 +59,17 @@ enum store_err store_writer_commit(struct store_writer *w)
 
 void store_writer_abort(struct store_writer *w)
 {
+    key_tree_writer_close(&w->keys);
     if (w->txn != NULL)
         mdb_txn_abort(w->txn);
     w->txn = NULL;
 }
 
-/* As if each put had a leaf of its own; but the tree has no more pages to dirty than it has. */
-static uint64_t key_dirty_bytes(const struct store_writer *w, uint64_t limit)
-{
-    if (w->key_dirty_bytes <= limit)
-        return w->key_dirty_bytes;
-    MDB_stat stat;
-    if (mdb_stat(w->txn, w->store->trees.key, &stat) != MDB_SUCCESS)
-        return w->key_dirty_bytes;
-    uint64_t tree_bytes = (stat.ms_leaf_pages + stat.ms_branch_pages) * (uint64_t)stat.ms_psize;
-    return tree_bytes < w->key_dirty_bytes ? tree_bytes : w->key_dirty_bytes;
-}
-
 /* Whether what was announced so far still fits; one row alone always does. */
-static enum store_err room_make(struct store_writer *w, uint64_t bytes, uint64_t key_bytes)
+enum store_err store_writer_reserve(struct store_writer *w, uint64_t bytes)
 {
-    uint64_t max = w->store->dirty_bytes_max;
-    bool is_empty = w->dirty_bytes == COMMIT_BYTES && w->key_dirty_bytes == 0;
-    uint64_t wanted = w->dirty_bytes + bytes + key_bytes;
-    uint64_t left = wanted < max ? max - wanted : 0;
-    if (!is_empty && (wanted > max || key_dirty_bytes(w, left) > left)) {
+    bool is_empty = w->dirty_bytes == COMMIT_BYTES;
+    if (!is_empty && w->dirty_bytes + bytes > w->store->dirty_bytes_max) {
         enum store_err err = store_writer_commit(w);
         if (err == STORE_OK)
             err = txn_begin(w);
@@ -90,7 +77,6 @@ static enum store_err room_make(struct store_writer *w, uint64_t bytes, uint64_t
             return err;
     }
     w->dirty_bytes += bytes;
-    w->key_dirty_bytes += key_bytes;
     return STORE_OK;
 }
 
@@ -102,15 +88,20 @@ uint64_t store_row_dirty_bytes(size_t row_bytes)
     return row_bytes + row_bytes / 2 + ROW_COST_BYTES; /* pages are not filled to the last byte */
 }
 
-enum store_err store_writer_reserve(struct store_writer *w, uint64_t bytes)
+/* Rows side by side fill leaves, which may be halves of split ones; any other may be alone in its.
+ */
+enum store_err store_writer_put_key(struct store_writer *w, const struct kv_record *record)
 {
-    return room_make(w, bytes, 0);
-}
-
-enum store_err store_writer_reserve_key(struct store_writer *w, size_t key_bytes)
-{
-    uint64_t layers = key_bytes / KEY_TREE_SEGMENT_BYTES + 1;
-    return room_make(w, 0, layers * KEY_PUT_BYTES);
+    enum store_err err = STORE_OK;
+    if (w->keys.cursor == NULL)
+        err = key_tree_writer_open(&w->keys, w->txn, w->store->trees.key);
+    bool is_beside = false;
+    if (err == STORE_OK)
+        err = key_tree_put(&w->keys, record, &w->store->next_layer_id, &is_beside);
+    if (err != STORE_OK)
+        return err;
+    uint64_t leaves = record->key.size / KEY_TREE_SEGMENT_BYTES + !is_beside;
+    return store_writer_reserve(w, leaves * KEY_PUT_BYTES + is_beside * KEY_BESIDE_BYTES);
 }
 
 enum store_err store_row_append(MDB_txn *txn, MDB_dbi dbi, struct slice key, size_t size,

@@ -9,6 +9,7 @@
 #ifndef STORAGE_STORE_WRITE_H
 #define STORAGE_STORE_WRITE_H
 
+#include "storage/key_tree.h"
 #include "storage/store_internal.h"
 #include "storage/store_meta.h"
 
@@ -57,9 +58,9 @@ struct store {
 struct store_writer {
     struct store *store;
     MDB_txn *txn;
-    struct store_state publish; /* what a commit's meta row says */
-    uint64_t dirty_bytes;       /* of the open transaction: an upper bound, but for ... */
-    uint64_t key_dirty_bytes;   /* ... rows put into the key tree, as if each had its own page */
+    struct store_state publish;  /* what a commit's meta row says */
+    uint64_t dirty_bytes;        /* of the open transaction, about */
+    struct key_tree_writer keys; /* in it */
 };
 
 enum store_err store_writer_begin(struct store_writer *w, struct store *s)
@@ -72,8 +73,8 @@ uint64_t store_row_dirty_bytes(size_t row_bytes);
 enum store_err store_writer_reserve(struct store_writer *w, uint64_t bytes)
     __attribute__((warn_unused_result));
 
-/* Room for one put into the key tree. */
-enum store_err store_writer_reserve_key(struct store_writer *w, size_t key_bytes)
+/* Puts a row into the key tree, with room for it; in the order of keys it costs least. */
+enum store_err store_writer_put_key(struct store_writer *w, const struct kv_record *record)
     __attribute__((warn_unused_result));
 
 /* Commits what is open; with STORE_OK nothing is open afterwards. */

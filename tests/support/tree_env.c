@@ -53,7 +53,17 @@ size_t tree_env_rows(const struct tree_env *t)
     return stat.ms_entries;
 }
 
+enum store_err tree_env_try_put(struct tree_env *t, const struct kv_record *record)
+{
+    struct key_tree_writer writer;
+    bool is_beside;
+    ASSERT(key_tree_writer_open(&writer, t->txn, t->dbi) == STORE_OK);
+    enum store_err err = key_tree_put(&writer, record, &t->next_layer_id, &is_beside);
+    key_tree_writer_close(&writer);
+    return err;
+}
+
 void tree_env_put(struct tree_env *t, const struct kv_record *record)
 {
-    ASSERT(key_tree_put(t->txn, t->dbi, record, &t->next_layer_id) == STORE_OK);
+    ASSERT(tree_env_try_put(t, record) == STORE_OK);
 }

@@ -451,7 +451,7 @@ Test(key_tree, a_damaged_layer_is_reported_by_every_way_to_it)
     damage(&t, (struct key_tree_place){ 0, segment, KEY_TREE_LAYER, 0 }, 4);
     struct kv_record got = plain(long_key, 3);
     bool found;
-    cr_assert_eq(key_tree_put(t.txn, t.dbi, &got, &t.next_layer_id), STORE_E_CORRUPT);
+    cr_assert_eq(tree_env_try_put(&t, &got), STORE_E_CORRUPT);
     cr_assert_eq(key_tree_get(t.txn, t.dbi, long_key, 9, &got, &found), STORE_E_CORRUPT);
     size_t count;
     cr_assert_eq(walk(&t, &count), STORE_E_CORRUPT);

@@ -552,7 +552,11 @@ Test(kv, rows_that_do_not_belong_together_are_damage)
     uint64_t next_layer_id = 1;
     got.sum ^= 1;
     cr_assert_eq(mdb_txn_begin(r.kv->trees.env, NULL, 0, &txn), 0);
-    cr_assert_eq(key_tree_put(txn, r.kv->trees.key, &got, &next_layer_id), STORE_OK);
+    struct key_tree_writer writer;
+    bool is_beside;
+    cr_assert_eq(key_tree_writer_open(&writer, txn, r.kv->trees.key), STORE_OK);
+    cr_assert_eq(key_tree_put(&writer, &got, &next_layer_id, &is_beside), STORE_OK);
+    key_tree_writer_close(&writer);
     cr_assert_eq(mdb_txn_commit(txn), 0);
     cr_assert_eq(kv_view_open(r.kv, &view), KV_OK);
     cr_assert_eq(kv_view_get(view, a, 2, true, &r.arena, &got, &found), KV_E_CORRUPT);
