@@ -167,6 +167,8 @@ static enum range_outcome fail(enum kv_err err, enum kv_err *ret_kv_err)
 
 static bool step_take(struct range_context *c)
 {
+    if (c->steps_max == UINT64_MAX)
+        return true;
     if (c->steps_max == 0)
         return false;
     c->steps_max--;

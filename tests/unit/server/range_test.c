@@ -1,4 +1,5 @@
 #include <criterion/criterion.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "server/key_range.h"
@@ -315,4 +316,32 @@ Test(range, steps_and_memory_are_bounded)
         cr_assert(outcome == RANGE_TOO_LARGE || outcome == RANGE_DONE);
         arena_done(&small);
     }
+}
+
+/* A job counts what is not flushed by walking it, and that takes as long as it takes. */
+Test(range, a_job_counts_however_much_is_not_flushed)
+{
+    enum { KEYS = 40000 };
+    int64_t revision = kv_model_revision(model);
+    kv_view_close(view);
+    for (int i = 0; i < KEYS; i++) {
+        char key[16];
+        snprintf(key, sizeof key, "zz%06d", i);
+        struct kv_record record = { .key = slice_of_text(key),
+                                    .mod = { .main = ++revision },
+                                    .create_revision = revision,
+                                    .version = 1 };
+        cr_assert_eq(kv_insert(kv, &record), KV_OK);
+    }
+    cr_assert_eq(kv_view_open(kv, &view), KV_OK);
+    Etcdserverpb__RangeRequest *r = make_range(&arena, "zz", MAKE_OPEN);
+    r->limit = 1;
+    struct range_context c = context();
+    c.revision = revision;
+    c.on_loop = false;
+    Etcdserverpb__RangeResponse *response;
+    enum etcd_error error;
+    cr_assert_eq(run(c, r, &response, &error), RANGE_DONE);
+    cr_assert_eq(response->count, KEYS);
+    cr_assert_eq(response->n_kvs, 1);
 }
