@@ -325,8 +325,8 @@ Test(range, a_job_counts_however_much_is_not_flushed)
     int64_t revision = kv_model_revision(model);
     kv_view_close(view);
     for (int i = 0; i < KEYS; i++) {
-        char key[16];
-        snprintf(key, sizeof key, "zz%06d", i);
+        char key[24];
+        snprintf(key, sizeof key, "zz-many-%06d", i);
         struct kv_record record = { .key = slice_of_text(key),
                                     .mod = { .main = ++revision },
                                     .create_revision = revision,
@@ -334,7 +334,7 @@ Test(range, a_job_counts_however_much_is_not_flushed)
         cr_assert_eq(kv_insert(kv, &record), KV_OK);
     }
     cr_assert_eq(kv_view_open(kv, &view), KV_OK);
-    Etcdserverpb__RangeRequest *r = make_range(&arena, "zz", MAKE_OPEN);
+    Etcdserverpb__RangeRequest *r = make_range(&arena, "zz-many-", "zz-many.");
     r->limit = 1;
     struct range_context c = context();
     c.revision = revision;
