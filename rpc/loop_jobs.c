@@ -25,18 +25,20 @@ static struct io_job *job_next(struct loop_lane *lane)
     return link ? LIST_ENTRY(link, struct io_job, link) : NULL;
 }
 
-/* Where cores are scarce the loop goes first: whatever waits for it is measured in microseconds, a
- * job is not. On Linux a thread has a nice value of its own. */
-static void yield_to_loop(void)
+/* Where cores are scarce the loop goes before a flush: whatever waits for it is measured in
+ * microseconds. Behind a long read a client waits, too. On Linux a thread has a nice value of its
+ * own. */
+static void yield_to_loop(const struct loop_lane *lane)
 {
-    enum { JOB_NICE = 10 };
-    IGNORE(setpriority(PRIO_PROCESS, (id_t)gettid(), JOB_NICE), "it runs all the same");
+    enum { WORK_NICE = 10 };
+    if (lane == &lane->jobs->lanes[IO_LANE_WORK])
+        IGNORE(setpriority(PRIO_PROCESS, (id_t)gettid(), WORK_NICE), "it runs all the same");
 }
 
 static void *thread_main(void *arg)
 {
     struct loop_lane *lane = arg;
-    yield_to_loop();
+    yield_to_loop(lane);
     struct loop_jobs *j = lane->jobs;
     for (struct io_job *job = job_next(lane); job; job = job_next(lane)) {
         job->run(job);

@@ -245,6 +245,10 @@ static enum range_outcome walk(struct range_context *c, struct gathering *g,
 static enum range_outcome count_range(struct range_context *c, struct gathering *g,
                                       const struct kv_range *range, enum kv_err *ret_kv_err)
 {
+    if (c->count_ahead) {
+        g->total = *c->count_ahead;
+        return RANGE_DONE;
+    }
     uint64_t steps_max = c->steps_max == UINT64_MAX ? UINT64_MAX : COUNT_STEPS_MAX;
     struct kv_counting counting = { .on_loop = c->on_loop, .steps_max = steps_max };
     uint64_t count;
@@ -259,18 +263,23 @@ static enum range_outcome count_range(struct range_context *c, struct gathering 
     return known ? RANGE_DONE : RANGE_TOO_LONG;
 }
 
+static struct kv_range kv_range_of(const struct key_range *keys, int64_t revision)
+{
+    return (struct kv_range){
+        .start = keys->start,
+        .end = keys->is_open ? (struct slice){ 0 } : keys->end,
+        .end_is_open = keys->is_open,
+        .revision = revision,
+    };
+}
+
 static enum range_outcome gather_range(struct range_context *c, struct gathering *g,
                                        int64_t revision, enum kv_err *ret_kv_err)
 {
     struct key_range keys = key_range_of(g->request->key, g->request->range_end);
     if (key_range_is_empty(&keys))
         return RANGE_DONE;
-    struct kv_range range = {
-        .start = keys.start,
-        .end = keys.is_open ? (struct slice){ 0 } : keys.end,
-        .end_is_open = keys.is_open,
-        .revision = revision,
-    };
+    struct kv_range range = kv_range_of(&keys, revision);
     if (!step_take(c))
         return RANGE_TOO_LONG;
     if (g->request->count_only)
@@ -292,6 +301,18 @@ static enum etcd_error revision_check(const struct range_context *c, int64_t *re
     if (*revision <= 0)
         *revision = c->revision;
     return *revision < c->compact_revision ? ETCD_E_COMPACTED : ETCD_OK;
+}
+
+int64_t range_count_ahead(struct range_context *c, const Etcdserverpb__RangeRequest *r)
+{
+    struct key_range keys = key_range_of(r->key, r->range_end);
+    int64_t revision = r->revision;
+    struct gathering g = { .request = r };
+    enum kv_err kv_err;
+    if (r->limit <= 0 || key_range_is_empty(&keys) || revision_check(c, &revision) != ETCD_OK)
+        return -1;
+    struct kv_range range = kv_range_of(&keys, revision);
+    return count_range(c, &g, &range, &kv_err) == RANGE_DONE ? g.total : -1;
 }
 
 static Etcdserverpb__RangeResponse *assemble(struct range_context *c, struct gathering *g)

@@ -30,7 +30,13 @@ struct range_context {
     int64_t compact_revision;
     uint64_t steps_max; /* left to take; UINT64_MAX in a job */
     bool on_loop;       /* this is the loop's thread: it counts faster (storage/kv.h) */
+    const int64_t
+        *count_ahead; /* of the one range that is executed, by range_count_ahead; or NULL */
 };
+
+/* What a page has to say of its whole range, for a job that cannot ask the memtables as the loop
+ * can. -1: it is not needed, or takes long here too. On the loop; no cursor of the view is open. */
+int64_t range_count_ahead(struct range_context *context, const Etcdserverpb__RangeRequest *request);
 
 /* Spends context->steps_max. */
 enum range_outcome range_execute(struct range_context *context,

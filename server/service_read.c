@@ -39,6 +39,7 @@ struct read_job {
     struct slice request; /* packed */
     int64_t revision;
     int64_t compact_revision;
+    int64_t count_ahead;                 /* -1: none */
     Etcdserverpb__ResponseHeader header; /* who answers */
     /* The outcome. */
     enum range_outcome outcome;
@@ -116,6 +117,7 @@ static enum range_outcome job_execute(struct read_job *job)
         .revision = job->revision,
         .compact_revision = job->compact_revision,
         .steps_max = UINT64_MAX,
+        .count_ahead = job->count_ahead >= 0 ? &job->count_ahead : NULL,
     };
     ProtobufCMessage *response;
     Etcdserverpb__ResponseHeader *header;
@@ -208,6 +210,20 @@ static struct read_job *job_new(struct read_call *r)
     return job;
 }
 
+static int64_t count_ahead(const struct read_job *job, const struct read_call *r)
+{
+    struct range_context context = {
+        .view = job->view,
+        .on_loop = true,
+        .revision = job->revision,
+        .compact_revision = job->compact_revision,
+        .steps_max = LOOP_STEPS_MAX,
+    };
+    if (r->kind != READ_RANGE)
+        return -1;
+    return range_count_ahead(&context, (const Etcdserverpb__RangeRequest *)r->request);
+}
+
 static void refuse_busy(struct read_call *r)
 {
     r->services->jobs_refused++;
@@ -225,6 +241,7 @@ static void job_begin(struct read_call *r, struct kv_view *view)
         return;
     }
     job->view = view;
+    job->count_ahead = count_ahead(job, r);
     r->job = job;
     s->jobs_running++;
     io_offload(s->options.io, &job->job);
