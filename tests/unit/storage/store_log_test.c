@@ -173,6 +173,25 @@ Test(store_log, trims_all_rows_in_slices)
     cr_assert_eq(read_expect(600, 0, 1), 1);
 }
 
+/* Of what a flush brings, it keeps from keep_index on: the rest is not even written. */
+Test(store_log, begins_within_a_flush)
+{
+    for (int i = 0; i < 20; i++)
+        make(1 + (uint64_t)i / 5, 100);
+    flush(13);
+    cr_assert_eq(read_expect(13, 1 << 20, READ_MAX), 8);
+    cr_assert_eq(read_first(12), STORE_E_GONE);
+    cr_assert_eq(log_rows(), 8);
+    for (int i = 0; i < 3; i++)
+        make(9, 100);
+    flush(UINT64_MAX);
+    cr_assert_eq(log_rows(), 0, "none is kept");
+    cr_assert_eq(read_first(23), STORE_E_GONE);
+    make(9, 100);
+    flush(24);
+    cr_assert_eq(read_expect(24, 1 << 20, READ_MAX), 1);
+}
+
 /* The terms of (log_start, applied], from the entries themselves. */
 static void term_starts_expect(const struct store_state *state)
 {
