@@ -35,10 +35,22 @@ uint32_t *perf_shuffled(struct prng *chance, uint32_t count)
     return numbers;
 }
 
+static void make_room(struct perf_keys *k, uint32_t key_count)
+{
+    k->versions = realloc(k->versions, key_count * sizeof *k->versions);
+    ASSERT(k->versions);
+    memset(k->versions + k->key_count, 0, (key_count - k->key_count) * sizeof *k->versions);
+    k->key_count = key_count;
+}
+
+/* What a flush counts follows from the versions. */
 void perf_keys_put(struct perf_keys *k, uint32_t number)
 {
+    if (number >= k->key_count)
+        make_room(k, 2 * (number + 1));
     struct kv_record record = store_rig_record(perf_key(number), perf_value(),
                                                (struct kv_revision){ .main = ++k->revision });
+    record.version = ++k->versions[number];
     enum kv_err err = kv_insert(k->kv, &record);
     ASSERT(err == KV_OK);
 }
@@ -75,4 +87,5 @@ void perf_keys_close(struct perf_keys *k)
 {
     kv_close(k->kv);
     store_rig_done(&k->store);
+    free(k->versions);
 }

@@ -9,7 +9,9 @@ struct perf_keys {
     struct store_rig store;
     struct kv *kv;
     struct prng chance;
-    int64_t revision; /* of the newest change */
+    int64_t revision;   /* of the newest change */
+    uint32_t *versions; /* of each key, by its number */
+    uint32_t key_count; /* that have one, changed or not */
 };
 
 /* Keys 0 to count - 1, each put once, in random order. */
