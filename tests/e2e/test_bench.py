@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from cluster import BUILD, WAIT_S, Cluster, leader_of, run
+from cluster import BUILD, WAIT_S, Cluster, leader_of, run, status
 from rpc import Client
 
 BENCH = os.path.join(BUILD, "holdfast-bench")
@@ -130,3 +130,18 @@ def test_nobody_there():
     result = run([BENCH, "--endpoints=127.0.0.1:1", "get"], check=False)
     assert result.returncode == 1
     assert b"Connection refused" in result.stderr
+
+
+def test_more_than_can_be_done_at_once():
+    """20,000 puts in flight on a leader that lets 8,192 wait: some are done and some refused, all
+    are answered, and nobody takes the leader for dead."""
+    with Cluster(3) as cluster:
+        cluster.start()
+        leader = leader_of(cluster)
+        term = status(leader)["raftTerm"]
+        seen = bench(leader.endpoint, "put-one", "--connections=50", "--in-flight=400",
+                     "--total=60000", "--call-timeout=60000")
+        assert seen["operations"] + sum(seen["errors"].values()) == 60000
+        assert set(seen["errors"]) <= {"RESOURCE_EXHAUSTED: etcdserver: too many requests"}
+        assert seen["operations"] > 20000
+        assert status(leader)["raftTerm"] == term
