@@ -251,6 +251,16 @@ static void read_run(struct io_job *job)
 
 /* ---- the loop's side ---- */
 
+/* What is not acknowledged may be read again, and what a job reads now stays, though it may be
+ * acknowledged meanwhile. */
+static void hold_advance(struct snapshot_source *source)
+{
+    int64_t revision = cursor_at(source, source->acked)->mod.main;
+    if (source->reading != NULL && source->from.mod.main < revision)
+        revision = source->from.mod.main;
+    source->hold.revision = revision;
+}
+
 /* A flush that ended the hold meanwhile may have taken rows from under the job: whatever it says of
  * them, they are not damaged. */
 static void read_done(struct io_job *job)
@@ -258,6 +268,7 @@ static void read_done(struct io_job *job)
     struct snapshot_read *read = LIST_ENTRY(job, struct snapshot_read, job);
     struct snapshot_source *source = read->source;
     source->reading = NULL;
+    hold_advance(source);
     if (source->hold.ended)
         read->err = SNAPSHOT_E_EXPIRED;
     if (read->err != SNAPSHOT_OK) {
@@ -309,7 +320,7 @@ bool snapshot_source_ack(struct snapshot_source *source, uint64_t next_seq)
         return false;
     if (next_seq > source->acked) {
         source->acked = next_seq;
-        source->hold.revision = cursor_at(source, next_seq)->mod.main;
+        hold_advance(source);
     }
     return true;
 }
