@@ -413,7 +413,7 @@ bool sim_host_start(struct sim_host *h)
 static void host_on_restart(void *owner)
 {
     struct sim_host *h = owner;
-    if (!h->proc && h->has_power && h->is_used)
+    if (!h->proc && h->has_power && h->is_used && !h->sim->is_ending)
         IGNORE(sim_host_start(h), "the trace says why not");
 }
 

@@ -229,8 +229,10 @@ static void phase_liveness(struct run *r)
         sim_check_stores(sim);
 }
 
+/* Who has just ended by a fault stays so, as with whoever would start it. */
 static void phase_end(struct run *r)
 {
+    r->sim->is_ending = true;
     for (uint32_t i = 0; i < r->sim->options.node_count; i++)
         sim_host_terminate(&r->sim->hosts[i]);
     if (!wait_until(r, is_ended, END_US))

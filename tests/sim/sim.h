@@ -65,6 +65,7 @@ struct sim {
     struct sim_host *hosts; /* nodes, then clients */
     uint32_t host_count;
     struct sim_check *check;
+    bool is_ending;  /* nobody starts members again */
     bool has_failed; /* a checker has spoken: the run ends */
 };
 
