@@ -36,6 +36,8 @@ struct kv_view {
     int64_t published;            /* rows of the trees above it are not there (I3) */
     struct key_tree_cursor *rows; /* kept for the next walk; NULL before the first */
     MDB_cursor *counts;           /* likewise, of the count tree */
+    MDB_cursor *values;           /* likewise, of the rev tree; stays where the last value was */
+    bool values_are_ours;         /* it is of the view's transaction */
     bool is_walking;
 };
 

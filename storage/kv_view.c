@@ -58,6 +58,7 @@ enum kv_err kv_view_open(struct kv *kv, struct kv_view **ret_view)
         return err;
     }
     list_remove(&view->link);
+    view->values_are_ours = false;
     kv->open_count++;
     *ret_view = view;
     return KV_OK;
@@ -103,10 +104,23 @@ static bool find_in_memtables(const struct kv_view *view, struct slice key, int6
     return false;
 }
 
+/* Once a transaction. */
+static int values_renew(struct kv_view *view)
+{
+    int code = view->values ? mdb_cursor_renew(view->txn, view->values)
+                            : mdb_cursor_open(view->txn, view->kv->trees.rev, &view->values);
+    view->values_are_ours = code == 0;
+    return code;
+}
+
 enum kv_err kv_view_load(struct kv_view *view, struct arena *arena, struct kv_record *record)
 {
+    enum store_err err = STORE_OK;
+    if (!view->values_are_ours)
+        err = store_err_of_mdb(values_renew(view));
     struct kv_record loaded;
-    enum store_err err = rev_tree_get(view->txn, view->kv->trees.rev, record->mod, arena, &loaded);
+    if (err == STORE_OK)
+        err = rev_tree_get(view->values, record->mod, arena, &loaded);
     if (err != STORE_OK)
         return kv_err_of_store(err);
     /* Each row has its own checksum; this says that the two belong together. */
