@@ -35,6 +35,14 @@ enum store_err rev_tree_put(MDB_txn *txn, MDB_dbi dbi, const struct kv_record *r
 enum store_err rev_tree_get(MDB_cursor *cursor, struct kv_revision mod, struct arena *arena,
                             struct kv_record *ret_record) __attribute__((warn_unused_result));
 
+/* The same in two steps, for several records: the rows of all of them are found, and on their way
+ * into the processor's cache, before the first is looked at. The row is a view into the map. */
+enum store_err rev_tree_find(MDB_cursor *cursor, struct kv_revision mod, struct slice *ret_row)
+    __attribute__((warn_unused_result));
+enum store_err rev_tree_load(MDB_cursor *cursor, struct kv_revision mod, struct slice row,
+                             struct arena *arena, struct kv_record *ret_record)
+    __attribute__((warn_unused_result));
+
 /* The first record at or after mod, likewise; *ret_found is false at the end.
  * Views into the map end with the transaction's next write. */
 enum store_err rev_tree_next(MDB_txn *txn, MDB_dbi dbi, struct kv_revision mod, struct arena *arena,
