@@ -9,6 +9,8 @@ enum { HEADER_CLUSTER_ID = 1, HEADER_MEMBER_ID = 2, HEADER_REVISION = 3, HEADER_
 enum { KV_KEY = 1, KV_CREATE = 2, KV_MOD = 3, KV_VERSION = 4, KV_VALUE = 5, KV_LEASE = 6 };
 enum { RESPONSE_HEADER = 1, RESPONSE_KVS = 2, RESPONSE_MORE = 3, RESPONSE_COUNT = 4 };
 
+enum { KVS_AHEAD = 4, FETCH_BYTES_MAX = 512, CACHE_LINE_BYTES = 64 };
+
 enum { WIRE_VARINT = 0, WIRE_BYTES = 2, TAG_BYTES = 1 };
 
 /* ---- fields ---- */
@@ -88,6 +90,14 @@ static uint8_t *kv_put(uint8_t *to, const Mvccpb__KeyValue *kv)
     return number_put(to, KV_LEASE, (uint64_t)kv->lease);
 }
 
+/* Values lie all over the store: of many, the first are no longer in the near caches. */
+static void value_fetch(const Mvccpb__KeyValue *kv)
+{
+    size_t size = kv->value.len < FETCH_BYTES_MAX ? kv->value.len : FETCH_BYTES_MAX;
+    for (size_t at = 0; at < size; at += CACHE_LINE_BYTES)
+        __builtin_prefetch(kv->value.data + at);
+}
+
 size_t range_response_size(const Etcdserverpb__RangeResponse *r)
 {
     size_t size = r->header ? message_size(header_size(r->header)) : 0;
@@ -101,8 +111,11 @@ size_t range_response_pack(const Etcdserverpb__RangeResponse *r, uint8_t *to)
     uint8_t *begin = to;
     if (r->header)
         to = header_put(to, r->header);
-    for (size_t i = 0; i < r->n_kvs; i++)
+    for (size_t i = 0; i < r->n_kvs; i++) {
+        if (i + KVS_AHEAD < r->n_kvs)
+            value_fetch(r->kvs[i + KVS_AHEAD]);
         to = kv_put(to, r->kvs[i]);
+    }
     to = number_put(to, RESPONSE_MORE, r->more != 0);
     to = number_put(to, RESPONSE_COUNT, (uint64_t)r->count);
     return (size_t)(to - begin);

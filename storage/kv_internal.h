@@ -57,7 +57,8 @@ struct kv_merge {
     const struct memtable_node *nodes[KV_MEMTABLES_MAX]; /* NULL: at its end */
     struct kv_record row;                                /* of the key tree */
     bool row_found;
-    uint32_t given; /* the sources that the last step gave, by number; the tree is the last */
+    bool rows_alone; /* every node is at its end: only the tree goes on */
+    uint32_t given;  /* the sources that the last step gave, by number; the tree is the last */
 };
 
 enum kv_err kv_merge_open(struct kv_merge *m, struct kv_view *view, struct slice start,
