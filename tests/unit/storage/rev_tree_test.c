@@ -199,6 +199,33 @@ Test(rev_tree, needs_no_memory_for_one_row)
     arena_done(&none);
 }
 
+/* What a store of an older version was written in, for keys that are none of ours too. */
+Test(rev_tree, order_is_lmdbs_own)
+{
+    MDB_cursor *cursor;
+    struct prng chance = prng_seeded(3);
+    for (int i = 0; i < 2000; i++) {
+        uint8_t key[17];
+        for (size_t j = 0; j < sizeof key; j++)
+            key[j] = (uint8_t)(prng_below(&chance, 3) * 0x7f);
+        MDB_val k = { prng_below(&chance, 4) == 0 ? 1 + prng_below(&chance, 17) : 16, key };
+        MDB_val v = { 0, key };
+        cr_assert_eq(mdb_put(txn, dbi, &k, &v, 0), 0);
+    }
+    cr_assert_eq(mdb_cursor_open(txn, dbi, &cursor), 0);
+    struct slice before = slice_of(NULL, 0);
+    size_t count = 0;
+    MDB_val k;
+    MDB_val v;
+    for (; mdb_cursor_get(cursor, &k, &v, MDB_NEXT) == 0; count++) {
+        struct slice key = slice_of(k.mv_data, k.mv_size);
+        cr_assert_lt(slice_compare(before, key), 0);
+        before = key;
+    }
+    mdb_cursor_close(cursor);
+    cr_assert_gt(count, 1000);
+}
+
 Test(rev_tree, walks_in_order_of_revisions)
 {
     static const struct kv_revision mods[] = { { 2, 0 }, { 2, 1 }, { 2, 7 }, { 5, 0 }, { 300, 0 } };
