@@ -13,10 +13,12 @@
 
 enum { VARINT_BYTES_MAX = 10 };
 
-/* How many bytes varint_put writes: one for each 7 bits that are used, one for 0. */
+/* How many bytes varint_put writes: one for each 7 bits that are used, one for 0. Up to 64 bits,
+ * 9/64 rounds as 1/7 does, without a division. */
 static inline size_t varint_size(uint64_t number)
 {
-    return (size_t)(70 - __builtin_clzll(number | 1)) / 7;
+    unsigned bits = 64 - (unsigned)__builtin_clzll(number | 1);
+    return (bits * 9 + 64) / 64;
 }
 
 /* Behind what was written. */
