@@ -525,6 +525,30 @@ static void damage_last_row(struct rig *r, MDB_dbi dbi, size_t offset_from_end)
     cr_assert_eq(mdb_txn_commit(txn), 0);
 }
 
+/* What a view keeps from one opening to the next is not where its last transaction was. */
+Test(kv, values_are_of_the_transaction_that_is_open)
+{
+    struct rig r;
+    rig_init(&r);
+    for (int64_t revision = 2; revision < 40; revision++) {
+        struct kv_view *view;
+        struct kv_record got;
+        bool found;
+        char key[8];
+        snprintf(key, sizeof key, "k%02d", (int)revision);
+        put(&r, key, "value", revision);
+        cr_assert(freeze(&r, revision));
+        publish(&r, revision, 0);
+        drop_flushed(&r);
+        cr_assert_eq(kv_view_open(r.kv, &view), KV_OK);
+        cr_assert_eq(kv_view_get(view, slice_of_text(key), revision, true, &r.arena, &got, &found),
+                     KV_OK);
+        cr_assert(found && slice_equal(got.value, slice_of_text("value")));
+        kv_view_close(view);
+    }
+    rig_done(&r);
+}
+
 Test(kv, damage_is_reported_and_not_read)
 {
     struct rig r;
