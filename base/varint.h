@@ -13,6 +13,14 @@
 
 enum { VARINT_BYTES_MAX = 10 };
 
+/* How many bytes varint_put writes: one for each 7 bits that are used, one for 0. Up to 64 bits,
+ * 9/64 rounds as 1/7 does, without a division. */
+static inline size_t varint_size(uint64_t number)
+{
+    unsigned bits = 64 - (unsigned)__builtin_clzll(number | 1);
+    return (bits * 9 + 64) / 64;
+}
+
 /* Behind what was written. */
 static inline uint8_t *varint_put(uint8_t *to, uint64_t number)
 {
@@ -28,6 +36,10 @@ static inline uint8_t *varint_put(uint8_t *to, uint64_t number)
  * need be, or has more than 64 bits; then *ret_number is as it was. */
 static inline const uint8_t *varint_get(const uint8_t *at, const uint8_t *end, uint64_t *ret_number)
 {
+    if (at < end && *at < 0x80) { /* most are small */
+        *ret_number = *at;
+        return at + 1;
+    }
     uint64_t number = 0;
     for (unsigned shift = 0; at < end && shift < 64; shift += 7) {
         uint64_t byte = *at++;

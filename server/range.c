@@ -47,6 +47,7 @@ struct gathering {
     size_t wanted; /* stop at this many: the rest is counted without looking at it */
     bool has_more; /* there is a record behind the last that was wanted */
     int64_t total;
+    struct kv_batch *batch; /* of a walk: behind kvs, their values not loaded yet */
 };
 
 static bool request_has_filters(const Etcdserverpb__RangeRequest *r)
@@ -175,6 +176,12 @@ static bool step_take(struct range_context *c)
     return true;
 }
 
+static bool record_add(struct range_context *c, struct gathering *g, const struct kv_record *record)
+{
+    Mvccpb__KeyValue *kv = range_key_value(c->arena, record);
+    return kv && gathering_add(g, c->arena, kv);
+}
+
 static enum range_outcome gather_point(struct range_context *c, struct gathering *g,
                                        int64_t revision, enum kv_err *ret_kv_err)
 {
@@ -197,23 +204,36 @@ static enum range_outcome gather_point(struct range_context *c, struct gathering
      * transaction was unpacked into is used again before its reply leaves. */
     if (!want_value && !arena_copy(c->arena, record.key, &record.key))
         return RANGE_TOO_LARGE;
-    Mvccpb__KeyValue *kv = range_key_value(c->arena, &record);
-    return kv && gathering_add(g, c->arena, kv) ? RANGE_DONE : RANGE_TOO_LARGE;
+    return record_add(c, g, &record) ? RANGE_DONE : RANGE_TOO_LARGE;
+}
+
+static enum range_outcome batch_take(struct range_context *c, struct gathering *g,
+                                     enum kv_err *ret_kv_err)
+{
+    struct kv_batch *batch = g->batch;
+    enum kv_err err = kv_batch_load(c->view, c->arena, batch);
+    if (err != KV_OK)
+        return fail(err, ret_kv_err);
+    for (size_t i = 0; i < batch->count; i++) {
+        if (!record_add(c, g, &batch->records[i]))
+            return RANGE_TOO_LARGE;
+    }
+    batch->count = 0;
+    return RANGE_DONE;
 }
 
 static enum range_outcome gather_record(struct range_context *c, struct gathering *g,
                                         struct kv_cursor *cursor, struct kv_record *record,
                                         enum kv_err *ret_kv_err)
 {
-    if (!arena_copy(c->arena, record->key, &record->key))
-        return RANGE_TOO_LARGE;
-    if (request_needs_values(g->request)) {
-        enum kv_err err = kv_cursor_value(cursor, c->arena, record);
-        if (err != KV_OK)
-            return fail(err, ret_kv_err);
+    if (!request_needs_values(g->request)) {
+        bool added = arena_copy(c->arena, record->key, &record->key) && record_add(c, g, record);
+        return added ? RANGE_DONE : RANGE_TOO_LARGE;
     }
-    Mvccpb__KeyValue *kv = range_key_value(c->arena, record);
-    return kv && gathering_add(g, c->arena, kv) ? RANGE_DONE : RANGE_TOO_LARGE;
+    enum kv_err err = kv_cursor_value_later(cursor, c->arena, g->batch);
+    if (err != KV_OK)
+        return fail(err, ret_kv_err);
+    return g->batch->count == KV_BATCH_MAX ? batch_take(c, g, ret_kv_err) : RANGE_DONE;
 }
 
 static enum range_outcome walk(struct range_context *c, struct gathering *g,
@@ -226,12 +246,12 @@ static enum range_outcome walk(struct range_context *c, struct gathering *g,
         if (err != KV_OK)
             return fail(err, ret_kv_err);
         if (!found)
-            return RANGE_DONE;
+            return batch_take(c, g, ret_kv_err);
         if (!step_take(c))
             return RANGE_TOO_LONG;
-        g->has_more = g->count >= g->wanted;
+        g->has_more = g->count + g->batch->count >= g->wanted;
         if (g->has_more)
-            return RANGE_DONE;
+            return batch_take(c, g, ret_kv_err);
         g->total++;
         if (!request_takes(g->request, &record))
             continue;
@@ -284,6 +304,9 @@ static enum range_outcome gather_range(struct range_context *c, struct gathering
         return RANGE_TOO_LONG;
     if (g->request->count_only)
         return count_range(c, g, &range, ret_kv_err);
+    struct kv_batch batch;
+    batch.count = 0;
+    g->batch = &batch;
     struct kv_cursor *cursor;
     enum kv_err err = kv_cursor_open(c->view, &range, c->arena, &cursor);
     if (err != KV_OK)

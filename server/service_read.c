@@ -6,6 +6,7 @@
 
 #include "base/assert.h"
 #include "proto/pb_arena.h"
+#include "proto/range_response.h"
 #include "server/check.h"
 #include "server/machine.h"
 #include "server/range.h"
@@ -76,6 +77,20 @@ static enum range_outcome execute(enum read_kind kind, struct range_context *con
     return outcome;
 }
 
+/* Ranges may be long, and have an encoder of their own. */
+static size_t response_size(enum read_kind kind, const ProtobufCMessage *response)
+{
+    return kind == READ_RANGE ? range_response_size((const Etcdserverpb__RangeResponse *)response)
+                              : protobuf_c_message_get_packed_size(response);
+}
+
+static size_t response_pack(enum read_kind kind, const ProtobufCMessage *response, uint8_t *to)
+{
+    return kind == READ_RANGE
+               ? range_response_pack((const Etcdserverpb__RangeResponse *)response, to)
+               : protobuf_c_message_pack(response, to);
+}
+
 static void header_identify(Etcdserverpb__ResponseHeader *header,
                             const Etcdserverpb__ResponseHeader *who)
 {
@@ -92,16 +107,16 @@ static const ProtobufCMessageDescriptor *descriptor_of(enum read_kind kind)
                               : &etcdserverpb__txn_request__descriptor;
 }
 
-static bool response_pack(struct read_job *job, const ProtobufCMessage *response)
+static bool job_pack(struct read_job *job, const ProtobufCMessage *response)
 {
-    size_t size = protobuf_c_message_get_packed_size(response);
+    size_t size = response_size(job->kind, response);
     if (size > job->services->options.response_bytes_max)
         return false;
     job->response = malloc(GRPC_BLOCK_BYTES_BEFORE + size);
     if (!job->response)
         return false;
     job->response_bytes =
-        protobuf_c_message_pack(response, job->response + GRPC_BLOCK_BYTES_BEFORE);
+        response_pack(job->kind, response, job->response + GRPC_BLOCK_BYTES_BEFORE);
     return true;
 }
 
@@ -126,7 +141,7 @@ static enum range_outcome job_execute(struct read_job *job)
     if (outcome != RANGE_DONE)
         return outcome;
     header_identify(header, &job->header);
-    return response_pack(job, response) ? RANGE_DONE : RANGE_TOO_LARGE;
+    return job_pack(job, response) ? RANGE_DONE : RANGE_TOO_LARGE;
 }
 
 static void job_run(struct io_job *io_job)
@@ -310,6 +325,17 @@ void service_reads_advance(struct services *s, uint64_t drains)
 
 /* ---- on the loop ---- */
 
+static void reply(struct read_call *r, const ProtobufCMessage *response, size_t size)
+{
+    uint8_t *to = grpc_call_send(r->call, size);
+    if (!to) {
+        service_refuse(r->call, ETCD_E_RESPONSE_TOO_LARGE);
+        return;
+    }
+    response_pack(r->kind, response, to);
+    grpc_call_finish(r->call, GRPC_OK, NULL);
+}
+
 static void read_now(struct read_call *r)
 {
     struct services *s = r->services;
@@ -338,14 +364,14 @@ static void read_now(struct read_call *r)
     size_t size = 0;
     if (outcome == RANGE_DONE) {
         service_fill_header(s, header);
-        size = protobuf_c_message_get_packed_size(response);
+        size = response_size(r->kind, response);
     }
     if (outcome == RANGE_TOO_LONG || outcome == RANGE_TOO_LARGE || size > LOOP_RESPONSE_BYTES_MAX) {
         job_begin_or_wait(r, view);
         return;
     }
     if (outcome == RANGE_DONE)
-        service_reply_sized(r->call, response, size);
+        reply(r, response, size);
     kv_view_close(view);
     if (outcome == RANGE_REFUSED)
         service_refuse(r->call, error);

@@ -105,12 +105,7 @@ void service_fill_header(const struct services *s, Etcdserverpb__ResponseHeader 
 
 void service_reply(struct grpc_call *call, const ProtobufCMessage *response)
 {
-    service_reply_sized(call, response, protobuf_c_message_get_packed_size(response));
-}
-
-void service_reply_sized(struct grpc_call *call, const ProtobufCMessage *response, size_t size)
-{
-    uint8_t *to = grpc_call_send(call, size);
+    uint8_t *to = grpc_call_send(call, protobuf_c_message_get_packed_size(response));
     if (!to) {
         service_refuse(call, ETCD_E_RESPONSE_TOO_LARGE);
         return;

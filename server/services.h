@@ -68,9 +68,6 @@ void service_fill_header(const struct services *s, Etcdserverpb__ResponseHeader 
 /* Sends the one response and ends the call. */
 void service_reply(struct grpc_call *call, const ProtobufCMessage *response);
 
-/* The same when its packed size is known. */
-void service_reply_sized(struct grpc_call *call, const ProtobufCMessage *response, size_t size);
-
 /* ---- handlers ---- */
 
 void service_kv_put(void *owner, struct grpc_call *call, struct slice message);

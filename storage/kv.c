@@ -84,6 +84,8 @@ static void views_close(struct kv *kv)
         key_tree_cursor_close(view->rows);
         if (view->counts)
             mdb_cursor_close(view->counts);
+        if (view->values)
+            mdb_cursor_close(view->values);
         if (view->txn)
             mdb_txn_abort(view->txn);
     }

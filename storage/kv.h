@@ -105,6 +105,24 @@ enum kv_err kv_cursor_next(struct kv_cursor *cursor, struct kv_record *ret_recor
 enum kv_err kv_cursor_value(struct kv_cursor *cursor, struct arena *arena, struct kv_record *record)
     __attribute__((warn_unused_result));
 
+/* Values of several records are loaded faster together: most of the time goes by waiting for
+ * memory, and so they wait at the same time. */
+enum { KV_BATCH_MAX = 64 };
+struct kv_batch {
+    size_t count; /* 0: a new one */
+    struct kv_record records[KV_BATCH_MAX];
+    bool has_value[KV_BATCH_MAX];
+};
+
+/* Puts the record that kv_cursor_next gave last into a batch, which is not full, for its value to
+ * be loaded later; its key is kept in the arena until then. */
+enum kv_err kv_cursor_value_later(struct kv_cursor *cursor, struct arena *arena,
+                                  struct kv_batch *batch) __attribute__((warn_unused_result));
+
+/* Loads the values of all of them, as kv_view_get does. */
+enum kv_err kv_batch_load(struct kv_view *view, struct arena *arena, struct kv_batch *batch)
+    __attribute__((warn_unused_result));
+
 void kv_cursor_close(struct kv_cursor *cursor); /* NULL is fine */
 
 /* ---- counting ---- */

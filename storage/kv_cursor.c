@@ -62,6 +62,20 @@ enum kv_err kv_cursor_value(struct kv_cursor *cursor, struct arena *arena, struc
     return KV_OK;
 }
 
+enum kv_err kv_cursor_value_later(struct kv_cursor *cursor, struct arena *arena,
+                                  struct kv_batch *batch)
+{
+    const struct kv_cursor *c = cursor;
+    ASSERT(!c->at_end);
+    ASSERT(batch->count < KV_BATCH_MAX);
+    struct kv_record *record = &batch->records[batch->count];
+    *record = c->last;
+    if (!c->has_value && !arena_copy(arena, c->last.key, &record->key))
+        return KV_E_NOMEM;
+    batch->has_value[batch->count++] = c->has_value;
+    return KV_OK;
+}
+
 void kv_cursor_close(struct kv_cursor *cursor)
 {
     if (cursor)

@@ -36,6 +36,8 @@ struct kv_view {
     int64_t published;            /* rows of the trees above it are not there (I3) */
     struct key_tree_cursor *rows; /* kept for the next walk; NULL before the first */
     MDB_cursor *counts;           /* likewise, of the count tree */
+    MDB_cursor *values;           /* likewise, of the rev tree; stays where the last value was */
+    bool values_are_ours;         /* it is of the view's transaction */
     bool is_walking;
 };
 
@@ -55,7 +57,8 @@ struct kv_merge {
     const struct memtable_node *nodes[KV_MEMTABLES_MAX]; /* NULL: at its end */
     struct kv_record row;                                /* of the key tree */
     bool row_found;
-    uint32_t given; /* the sources that the last step gave, by number; the tree is the last */
+    bool rows_alone; /* every node is at its end: only the tree goes on */
+    uint32_t given;  /* the sources that the last step gave, by number; the tree is the last */
 };
 
 enum kv_err kv_merge_open(struct kv_merge *m, struct kv_view *view, struct slice start,

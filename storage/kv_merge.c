@@ -41,6 +41,15 @@ static const struct memtable_node *node_after(const struct kv_merge *m, size_t i
     return node_settle(m, i, node);
 }
 
+static bool nodes_are_at_ends(const struct kv_merge *m)
+{
+    for (size_t i = 0; i < m->view->memtable_count; i++) {
+        if (m->nodes[i])
+            return false;
+    }
+    return true;
+}
+
 enum kv_err kv_merge_open(struct kv_merge *m, struct kv_view *view, struct slice start,
                           int64_t revision, bool every_version)
 {
@@ -60,6 +69,7 @@ enum kv_err kv_merge_open(struct kv_merge *m, struct kv_view *view, struct slice
         return kv_err_of_store(err);
     for (size_t i = 0; i < view->memtable_count; i++)
         m->nodes[i] = node_settle(m, i, memtable_seek(view->memtables[i], start, revision));
+    m->rows_alone = nodes_are_at_ends(m);
     view->is_walking = true;
     return KV_OK;
 }
@@ -77,6 +87,7 @@ static enum kv_err sources_move_on(struct kv_merge *m)
         if (m->given & (1U << i))
             m->nodes[i] = node_after(m, i);
     }
+    m->rows_alone = nodes_are_at_ends(m);
     if (!(m->given & (1U << count)))
         return KV_OK;
     return kv_err_of_store(key_tree_cursor_next(m->view->rows, &m->row, &m->row_found));
@@ -110,9 +121,30 @@ static void first_offer(const struct kv_merge *m, struct first *f, size_t source
     }
 }
 
+/* The same where nothing is left to merge: as a rule, most is in the store. */
+static enum kv_err row_next(struct kv_merge *m, struct kv_record *ret_record, bool *ret_has_value,
+                            bool *ret_found)
+{
+    uint32_t row = 1U << m->view->memtable_count;
+    if (m->given & row) {
+        enum store_err err = key_tree_cursor_next(m->view->rows, &m->row, &m->row_found);
+        if (err != STORE_OK)
+            return kv_err_of_store(err);
+    }
+    *ret_found = m->row_found;
+    m->given = m->row_found ? row : 0;
+    if (!m->row_found)
+        return KV_OK;
+    *ret_has_value = false;
+    *ret_record = m->row;
+    return KV_OK;
+}
+
 enum kv_err kv_merge_next(struct kv_merge *m, struct kv_record *ret_record, bool *ret_has_value,
                           bool *ret_found)
 {
+    if (m->rows_alone)
+        return row_next(m, ret_record, ret_has_value, ret_found);
     enum kv_err err = sources_move_on(m);
     if (err != KV_OK)
         return err;

@@ -58,6 +58,7 @@ enum kv_err kv_view_open(struct kv *kv, struct kv_view **ret_view)
         return err;
     }
     list_remove(&view->link);
+    view->values_are_ours = false;
     kv->open_count++;
     *ret_view = view;
     return KV_OK;
@@ -103,17 +104,69 @@ static bool find_in_memtables(const struct kv_view *view, struct slice key, int6
     return false;
 }
 
+/* Once a transaction. */
+static enum kv_err values_renew(struct kv_view *view)
+{
+    if (view->values_are_ours)
+        return KV_OK;
+    int code = view->values ? mdb_cursor_renew(view->txn, view->values)
+                            : mdb_cursor_open(view->txn, view->kv->trees.rev, &view->values);
+    view->values_are_ours = code == 0;
+    return kv_err_of_store(store_err_of_mdb(code));
+}
+
+/* Each row has its own checksum; this says that the two belong together. */
+static bool belongs(const struct kv_record *loaded, const struct kv_record *record)
+{
+    return loaded->sum == record->sum && slice_equal(loaded->key, record->key);
+}
+
 enum kv_err kv_view_load(struct kv_view *view, struct arena *arena, struct kv_record *record)
 {
+    enum kv_err err = values_renew(view);
+    if (err != KV_OK)
+        return err;
     struct kv_record loaded;
-    enum store_err err = rev_tree_get(view->txn, view->kv->trees.rev, record->mod, arena, &loaded);
-    if (err != STORE_OK)
-        return kv_err_of_store(err);
-    /* Each row has its own checksum; this says that the two belong together. */
-    if (loaded.sum != record->sum || !slice_equal(loaded.key, record->key))
+    err = kv_err_of_store(rev_tree_get(view->values, record->mod, arena, &loaded));
+    if (err != KV_OK)
+        return err;
+    if (!belongs(&loaded, record))
         return KV_E_CORRUPT;
     *record = loaded;
     return KV_OK;
+}
+
+static enum store_err rows_find(struct kv_view *view, const struct kv_batch *batch,
+                                struct slice ret_rows[KV_BATCH_MAX])
+{
+    enum store_err err = STORE_OK;
+    for (size_t i = 0; err == STORE_OK && i < batch->count; i++) {
+        if (!batch->has_value[i])
+            err = rev_tree_find(view->values, batch->records[i].mod, &ret_rows[i]);
+    }
+    return err;
+}
+
+enum kv_err kv_batch_load(struct kv_view *view, struct arena *arena, struct kv_batch *batch)
+{
+    struct slice rows[KV_BATCH_MAX];
+    enum kv_err err = values_renew(view);
+    if (err == KV_OK)
+        err = kv_err_of_store(rows_find(view, batch, rows));
+    for (size_t i = 0; err == KV_OK && i < batch->count; i++) {
+        struct kv_record *record = &batch->records[i];
+        if (batch->has_value[i])
+            continue;
+        struct kv_record loaded;
+        err = kv_err_of_store(rev_tree_load(view->values, record->mod, rows[i], arena, &loaded));
+        if (err == KV_OK && !belongs(&loaded, record))
+            err = KV_E_CORRUPT;
+        if (err == KV_OK) {
+            *record = loaded;
+            batch->has_value[i] = true;
+        }
+    }
+    return err;
 }
 
 static enum kv_err find_in_store(struct kv_view *view, struct slice key, int64_t revision,

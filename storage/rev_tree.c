@@ -6,9 +6,37 @@
 
 enum { ROW_AT_SUB = 8, ROW_AT_CHUNK = 12, ROW_KEY_BYTES = 16 };
 
+/* Of a row that is found ahead of its use; the processor sees itself that a longer one goes on. */
+enum { AHEAD_BYTES_MAX = 512, CACHE_LINE_BYTES = 64 };
+
+/* Not inlined, so that what compares keys of ours needs no stack. */
+__attribute__((noinline)) static int foreign_key_compare(const MDB_val *a, const MDB_val *b)
+{
+    return slice_compare(slice_of(a->mv_data, a->mv_size), slice_of(b->mv_data, b->mv_size));
+}
+
+/* LMDB's own order; for keys of the size that all of ours have it is that of two numbers. */
+static int row_key_compare(const MDB_val *a, const MDB_val *b)
+{
+    if (a->mv_size != ROW_KEY_BYTES || b->mv_size != ROW_KEY_BYTES)
+        return foreign_key_compare(a, b);
+    const uint8_t *x = a->mv_data;
+    const uint8_t *y = b->mv_data;
+    uint64_t p = get_be64(x);
+    uint64_t q = get_be64(y);
+    if (p == q) {
+        p = get_be64(x + ROW_AT_SUB);
+        q = get_be64(y + ROW_AT_SUB);
+    }
+    return (p > q) - (p < q);
+}
+
 enum store_err rev_tree_open(MDB_txn *txn, MDB_dbi *ret_dbi)
 {
-    return store_err_of_mdb(mdb_dbi_open(txn, "rev", MDB_CREATE, ret_dbi));
+    int rc = mdb_dbi_open(txn, "rev", MDB_CREATE, ret_dbi);
+    if (rc == MDB_SUCCESS)
+        rc = mdb_set_compare(txn, *ret_dbi, row_key_compare);
+    return store_err_of_mdb(rc);
 }
 
 static void row_key_put(uint8_t *key, struct kv_revision mod, uint32_t chunk)
@@ -97,14 +125,14 @@ static enum store_err header_get(struct slice row, struct kv_record *record,
 }
 
 /* Absent is damage here: chunk 0, or the key tree, said that the row is there. */
-static enum store_err row_get(MDB_txn *txn, MDB_dbi dbi, struct kv_revision mod, uint32_t chunk,
+static enum store_err row_get(MDB_cursor *cursor, struct kv_revision mod, uint32_t chunk,
                               struct slice *ret_row)
 {
     uint8_t key[ROW_KEY_BYTES];
     row_key_put(key, mod, chunk);
     MDB_val k = { .mv_size = sizeof key, .mv_data = key };
     MDB_val v;
-    int rc = mdb_get(txn, dbi, &k, &v);
+    int rc = mdb_cursor_get(cursor, &k, &v, MDB_SET);
     if (rc == MDB_NOTFOUND)
         return STORE_E_CORRUPT;
     if (rc != MDB_SUCCESS)
@@ -115,7 +143,7 @@ static enum store_err row_get(MDB_txn *txn, MDB_dbi dbi, struct kv_revision mod,
 
 /* Chunks 1 .. last behind what chunk 0 holds. The last is looked at first: a length that rotted
  * in chunk 0 asks for no memory that the rows do not back. */
-static enum store_err chunks_join(MDB_txn *txn, MDB_dbi dbi, const struct kv_record *record,
+static enum store_err chunks_join(MDB_cursor *cursor, const struct kv_record *record,
                                   struct slice row, size_t header_bytes, struct arena *arena,
                                   uint8_t **ret_bytes)
 {
@@ -123,7 +151,7 @@ static enum store_err chunks_join(MDB_txn *txn, MDB_dbi dbi, const struct kv_rec
     uint32_t last = (uint32_t)((run_bytes - 1) / REV_TREE_CHUNK_BYTES);
     size_t last_bytes = run_bytes - (size_t)last * REV_TREE_CHUNK_BYTES;
     struct slice chunk;
-    enum store_err err = row_get(txn, dbi, record->mod, last, &chunk);
+    enum store_err err = row_get(cursor, record->mod, last, &chunk);
     if (err != STORE_OK)
         return err;
     if (row.size != REV_TREE_CHUNK_BYTES || chunk.size != last_bytes)
@@ -135,7 +163,7 @@ static enum store_err chunks_join(MDB_txn *txn, MDB_dbi dbi, const struct kv_rec
     memcpy(to, row.data + header_bytes, row.size - header_bytes);
     to += row.size - header_bytes;
     for (uint32_t i = 1; i <= last; i++) {
-        err = row_get(txn, dbi, record->mod, i, &chunk);
+        err = row_get(cursor, record->mod, i, &chunk);
         if (err != STORE_OK)
             return err;
         if (chunk.size != (i == last ? last_bytes : REV_TREE_CHUNK_BYTES))
@@ -148,9 +176,8 @@ static enum store_err chunks_join(MDB_txn *txn, MDB_dbi dbi, const struct kv_rec
 }
 
 /* `row` is chunk 0 of the record at mod. */
-static enum store_err record_load(MDB_txn *txn, MDB_dbi dbi, struct kv_revision mod,
-                                  struct slice row, struct arena *arena,
-                                  struct kv_record *ret_record)
+enum store_err rev_tree_load(MDB_cursor *cursor, struct kv_revision mod, struct slice row,
+                             struct arena *arena, struct kv_record *ret_record)
 {
     struct kv_record record = { .mod = mod };
     size_t header_bytes;
@@ -165,7 +192,7 @@ static enum store_err record_load(MDB_txn *txn, MDB_dbi dbi, struct kv_revision 
         bytes = row.data + header_bytes;
     } else {
         uint8_t *joined;
-        err = chunks_join(txn, dbi, &record, row, header_bytes, arena, &joined);
+        err = chunks_join(cursor, &record, row, header_bytes, arena, &joined);
         if (err != STORE_OK)
             return err;
         bytes = joined;
@@ -178,14 +205,23 @@ static enum store_err record_load(MDB_txn *txn, MDB_dbi dbi, struct kv_revision 
     return STORE_OK;
 }
 
-enum store_err rev_tree_get(MDB_txn *txn, MDB_dbi dbi, struct kv_revision mod, struct arena *arena,
+enum store_err rev_tree_find(MDB_cursor *cursor, struct kv_revision mod, struct slice *ret_row)
+{
+    enum store_err err = row_get(cursor, mod, 0, ret_row);
+    if (err != STORE_OK)
+        return err;
+    size_t ahead = ret_row->size < AHEAD_BYTES_MAX ? ret_row->size : AHEAD_BYTES_MAX;
+    for (size_t at = 0; at < ahead; at += CACHE_LINE_BYTES)
+        __builtin_prefetch(ret_row->data + at);
+    return STORE_OK;
+}
+
+enum store_err rev_tree_get(MDB_cursor *cursor, struct kv_revision mod, struct arena *arena,
                             struct kv_record *ret_record)
 {
     struct slice row;
-    enum store_err err = row_get(txn, dbi, mod, 0, &row);
-    if (err != STORE_OK)
-        return err;
-    return record_load(txn, dbi, mod, row, arena, ret_record);
+    enum store_err err = row_get(cursor, mod, 0, &row);
+    return err == STORE_OK ? rev_tree_load(cursor, mod, row, arena, ret_record) : err;
 }
 
 /* The first row at or after mod; MDB_NOTFOUND at the end. */
@@ -197,17 +233,13 @@ static int row_seek(MDB_cursor *cursor, struct kv_revision mod, MDB_val *ret_key
     return mdb_cursor_get(cursor, ret_key, ret_row, MDB_SET_RANGE);
 }
 
-enum store_err rev_tree_next(MDB_txn *txn, MDB_dbi dbi, struct kv_revision mod, struct arena *arena,
-                             struct kv_record *ret_record, bool *ret_found)
+/* The record whose chunk 0 is the first row at or after mod. */
+static enum store_err record_seek(MDB_cursor *cursor, struct kv_revision mod, struct arena *arena,
+                                  struct kv_record *ret_record, bool *ret_found)
 {
-    MDB_cursor *cursor;
-    int rc = mdb_cursor_open(txn, dbi, &cursor);
-    if (rc != MDB_SUCCESS)
-        return store_err_of_mdb(rc);
     MDB_val k;
     MDB_val v;
-    rc = row_seek(cursor, mod, &k, &v);
-    mdb_cursor_close(cursor);
+    int rc = row_seek(cursor, mod, &k, &v);
     *ret_found = rc == MDB_SUCCESS;
     if (rc == MDB_NOTFOUND)
         return STORE_OK;
@@ -220,7 +252,19 @@ enum store_err rev_tree_next(MDB_txn *txn, MDB_dbi dbi, struct kv_revision mod, 
     /* A branch page that rotted leads elsewhere: a walk must not go in circles. */
     if (at.main < mod.main || (at.main == mod.main && at.sub < mod.sub))
         return STORE_E_CORRUPT;
-    return record_load(txn, dbi, at, slice_of(v.mv_data, v.mv_size), arena, ret_record);
+    return rev_tree_load(cursor, at, slice_of(v.mv_data, v.mv_size), arena, ret_record);
+}
+
+enum store_err rev_tree_next(MDB_txn *txn, MDB_dbi dbi, struct kv_revision mod, struct arena *arena,
+                             struct kv_record *ret_record, bool *ret_found)
+{
+    MDB_cursor *cursor;
+    int rc = mdb_cursor_open(txn, dbi, &cursor);
+    if (rc != MDB_SUCCESS)
+        return store_err_of_mdb(rc);
+    enum store_err err = record_seek(cursor, mod, arena, ret_record, ret_found);
+    mdb_cursor_close(cursor);
+    return err;
 }
 
 /* ---- removing ---- */

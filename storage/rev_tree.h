@@ -20,6 +20,7 @@ enum {
     REV_TREE_RECORD_BYTES_MAX = 128 << 20, /* key and value; requests are bounded far below */
 };
 
+/* Sets the comparator; in each process, at open, before any other use of the database. */
 enum store_err rev_tree_open(MDB_txn *txn, MDB_dbi *ret_dbi) __attribute__((warn_unused_result));
 
 /* Revisions ascend from put to put; the same record again changes nothing but the format that it
@@ -29,9 +30,18 @@ enum store_err rev_tree_put(MDB_txn *txn, MDB_dbi dbi, const struct kv_record *r
 
 /* The record at mod, key and value loaded and the sum verified: views into the map when it is one
  * row, copies in the arena otherwise. STORE_E_CORRUPT also when it is absent: the key tree said
- * that it is there. */
-enum store_err rev_tree_get(MDB_txn *txn, MDB_dbi dbi, struct kv_revision mod, struct arena *arena,
+ * that it is there. The cursor is of this tree; for many records keep it: one in the page of the
+ * record before is found without a descent. */
+enum store_err rev_tree_get(MDB_cursor *cursor, struct kv_revision mod, struct arena *arena,
                             struct kv_record *ret_record) __attribute__((warn_unused_result));
+
+/* The same in two steps, for several records: the rows of all of them are found, and on their way
+ * into the processor's cache, before the first is looked at. The row is a view into the map. */
+enum store_err rev_tree_find(MDB_cursor *cursor, struct kv_revision mod, struct slice *ret_row)
+    __attribute__((warn_unused_result));
+enum store_err rev_tree_load(MDB_cursor *cursor, struct kv_revision mod, struct slice row,
+                             struct arena *arena, struct kv_record *ret_record)
+    __attribute__((warn_unused_result));
 
 /* The first record at or after mod, likewise; *ret_found is false at the end.
  * Views into the map end with the transaction's next write. */

@@ -94,7 +94,10 @@ static void rev_row_run(int64_t revision, uint8_t *row, size_t size, bool seals)
     struct arena arena;
     arena_init(&arena, ARENA_BYTES);
     struct kv_record got;
-    enum store_err err = rev_tree_get(env.txn, dbi, mod, &arena, &got);
+    MDB_cursor *cursor;
+    ASSERT(mdb_cursor_open(env.txn, dbi, &cursor) == 0);
+    enum store_err err = rev_tree_get(cursor, mod, &arena, &got);
+    mdb_cursor_close(cursor);
     ASSERT(err == STORE_OK || err == STORE_E_CORRUPT || err == STORE_E_NOMEM);
     if (err == STORE_OK)
         ASSERT(kv_record_sum(&got) == got.sum && got.value.size == got.value_bytes);

@@ -1,6 +1,7 @@
 /* The key space: memtable, reads of one key, pages and counts as a Range does them, flushes. */
 #include <stdlib.h>
 
+#include "proto/range_response.h"
 #include "server/range.h"
 #include "tests/perf/keys.h"
 #include "tests/perf/operations.h"
@@ -64,6 +65,7 @@ static void memtable_close(void)
 
 static Etcdserverpb__RangeRequest request;
 static int64_t expected_count;
+static uint8_t reply[PAGE_KEYS * 2 * PERF_VALUE_BYTES];
 static char start[PERF_KEY_BYTES], end[PERF_KEY_BYTES];
 
 static void reads_open(uint32_t in_store)
@@ -143,6 +145,9 @@ static void read_once(void)
     enum etcd_error error;
     enum range_outcome outcome = range_execute(&context, &request, &response, &error, &err);
     ASSERT(outcome == RANGE_DONE && response->count == expected_count);
+    size_t size = range_response_size(response);
+    ASSERT(size <= sizeof reply);
+    range_response_pack(response, reply);
     arena_reset(&arena);
     kv_view_close(view);
 }

@@ -29,6 +29,7 @@ Test(varint, bytes_are_the_golden_ones)
         uint8_t bytes[VARINT_BYTES_MAX];
         uint8_t *end = varint_put(bytes, golden[i].number);
         cr_assert_eq((size_t)(end - bytes), golden[i].size, "%zu", i);
+        cr_assert_eq(varint_size(golden[i].number), golden[i].size, "%zu", i);
         cr_assert_arr_eq(bytes, golden[i].bytes, golden[i].size, "%zu", i);
         uint64_t got;
         cr_assert_eq(varint_get(bytes, end, &got), end, "%zu", i);

@@ -345,3 +345,71 @@ Test(range, a_job_counts_however_much_is_not_flushed)
     cr_assert_eq(response->count, KEYS);
     cr_assert_eq(response->n_kvs, 1);
 }
+
+/* ---- more records than are loaded at a time ---- */
+
+enum { LONG_KEYS = 3 * KV_BATCH_MAX };
+
+static struct slice long_key(uint32_t number)
+{
+    static char key[24];
+    snprintf(key, sizeof key, "zz-long-%06u", number);
+    return slice_of_text(key);
+}
+
+/* The value is the key again; every second is in the store, the others in the memtable, and past
+ * the middle all are in the store. */
+static int64_t long_keys_put(void)
+{
+    int64_t revision = kv_model_revision(model);
+    kv_view_close(view);
+    for (int pass = 0; pass < 2; pass++) {
+        for (uint32_t i = 0; i < LONG_KEYS; i++) {
+            if ((i % 2 == 0 || i > LONG_KEYS / 2) != (pass == 0))
+                continue;
+            struct kv_record record =
+                store_rig_record(long_key(i), long_key(i), (struct kv_revision){ ++revision, 0 });
+            cr_assert_eq(kv_insert(kv, &record), KV_OK);
+        }
+        if (pass == 1)
+            break;
+        cr_assert(kv_freeze(kv));
+        struct store_flush flush = store_rig_flush_of(&store, kv_frozen(kv), NULL, 0);
+        flush.state.revision = revision;
+        cr_assert_eq(store_rig_flush(&store, &flush), STORE_OK);
+        kv_flushed(kv);
+    }
+    cr_assert_eq(kv_view_open(kv, &view), KV_OK);
+    return revision;
+}
+
+Test(range, a_long_one_is_whole_whatever_the_limit)
+{
+    static const size_t limits[] = { 0,
+                                     1,
+                                     KV_BATCH_MAX - 1,
+                                     KV_BATCH_MAX,
+                                     KV_BATCH_MAX + 1,
+                                     2 * KV_BATCH_MAX,
+                                     LONG_KEYS - 1,
+                                     LONG_KEYS,
+                                     LONG_KEYS + 1 };
+    int64_t revision = long_keys_put();
+    Etcdserverpb__RangeRequest *r = make_range(&arena, "zz-long-", "zz-long.");
+    for (size_t l = 0; l < sizeof limits / sizeof limits[0]; l++) {
+        r->limit = (int64_t)limits[l];
+        size_t wanted = limits[l] == 0 || limits[l] > LONG_KEYS ? LONG_KEYS : limits[l];
+        struct range_context c = context();
+        c.revision = revision;
+        Etcdserverpb__RangeResponse *got;
+        enum etcd_error error;
+        cr_assert_eq(run(c, r, &got, &error), RANGE_DONE);
+        cr_assert_eq(got->count, LONG_KEYS);
+        cr_assert_eq(got->more, wanted < LONG_KEYS);
+        cr_assert_eq(got->n_kvs, wanted);
+        for (uint32_t i = 0; i < wanted; i++) {
+            cr_assert(slice_equal(slice_of_pb(got->kvs[i]->key), long_key(i)));
+            cr_assert(slice_equal(slice_of_pb(got->kvs[i]->value), long_key(i)));
+        }
+    }
+}

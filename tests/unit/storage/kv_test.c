@@ -127,6 +127,27 @@ static void check_get(struct rig *r, struct kv_view *view, const struct kv_model
         assert_same(&got, want, false);
 }
 
+/* The records of a walk, to be loaded together, and what they are to be. */
+struct later {
+    struct kv_batch batch;
+    const struct kv_record *wants[KV_BATCH_MAX];
+};
+
+static void later_check(struct later *l, struct rig *r, struct kv_view *view)
+{
+    cr_assert_eq(kv_batch_load(view, &r->arena, &l->batch), KV_OK);
+    for (size_t i = 0; i < l->batch.count; i++)
+        assert_same(&l->batch.records[i], l->wants[i], true);
+    l->batch.count = 0;
+}
+
+static void later_add(struct later *l, struct rig *r, struct kv_cursor *c,
+                      const struct kv_record *want)
+{
+    l->wants[l->batch.count] = want;
+    cr_assert_eq(kv_cursor_value_later(c, &r->arena, &l->batch), KV_OK);
+}
+
 static void check_range(struct rig *r, struct kv_view *view, const struct kv_model *m,
                         const struct kv_range *range, size_t values_every)
 {
@@ -135,6 +156,7 @@ static void check_range(struct rig *r, struct kv_view *view, const struct kv_mod
     struct kv_record got;
     bool found;
     size_t step = 0;
+    struct later later = { .batch.count = 0 };
     for (size_t k = 0; k < KV_MODEL_KEYS; k++) {
         const struct kv_record *want = kv_model_get(m, m->keys[k], range->revision);
         if (!want || want->tombstone || slice_compare(m->keys[k], range->start) < 0 ||
@@ -148,11 +170,15 @@ static void check_range(struct rig *r, struct kv_view *view, const struct kv_mod
             cr_assert_eq(kv_cursor_value(c, &r->arena, &got), KV_OK);
             assert_same(&got, want, true);
         }
+        later_add(&later, r, c, want);
+        if (later.batch.count == KV_BATCH_MAX)
+            later_check(&later, r, view);
     }
     for (int i = 0; i < 2; i++) {
         cr_assert_eq(kv_cursor_next(c, &got, &found), KV_OK);
         cr_assert_not(found, "and stays at the end");
     }
+    later_check(&later, r, view);
     kv_cursor_close(c);
 }
 
@@ -499,6 +525,30 @@ static void damage_last_row(struct rig *r, MDB_dbi dbi, size_t offset_from_end)
     cr_assert_eq(mdb_txn_commit(txn), 0);
 }
 
+/* What a view keeps from one opening to the next is not where its last transaction was. */
+Test(kv, values_are_of_the_transaction_that_is_open)
+{
+    struct rig r;
+    rig_init(&r);
+    for (int64_t revision = 2; revision < 40; revision++) {
+        struct kv_view *view;
+        struct kv_record got;
+        bool found;
+        char key[8];
+        snprintf(key, sizeof key, "k%02d", (int)revision);
+        put(&r, key, "value", revision);
+        cr_assert(freeze(&r, revision));
+        publish(&r, revision, 0);
+        drop_flushed(&r);
+        cr_assert_eq(kv_view_open(r.kv, &view), KV_OK);
+        cr_assert_eq(kv_view_get(view, slice_of_text(key), revision, true, &r.arena, &got, &found),
+                     KV_OK);
+        cr_assert(found && slice_equal(got.value, slice_of_text("value")));
+        kv_view_close(view);
+    }
+    rig_done(&r);
+}
+
 Test(kv, damage_is_reported_and_not_read)
 {
     struct rig r;
@@ -520,6 +570,9 @@ Test(kv, damage_is_reported_and_not_read)
     cr_assert_eq(kv_cursor_open(view, &range, &r.arena, &c), KV_OK);
     cr_assert_eq(kv_cursor_next(c, &got, &found), KV_OK);
     cr_assert_eq(kv_cursor_value(c, &r.arena, &got), KV_E_CORRUPT);
+    struct kv_batch batch = { .count = 0 };
+    cr_assert_eq(kv_cursor_value_later(c, &r.arena, &batch), KV_OK);
+    cr_assert_eq(kv_batch_load(view, &r.arena, &batch), KV_E_CORRUPT);
     kv_cursor_close(c);
     kv_view_close(view);
     damage_last_row(&r, r.kv->trees.key, 8);

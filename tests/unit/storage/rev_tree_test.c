@@ -36,6 +36,15 @@ static void teardown(void)
 
 TestSuite(rev_tree, .init = setup, .fini = teardown);
 
+static enum store_err record_get(struct kv_revision mod, struct arena *to, struct kv_record *ret)
+{
+    MDB_cursor *cursor;
+    cr_assert_eq(mdb_cursor_open(txn, dbi, &cursor), 0);
+    enum store_err err = rev_tree_get(cursor, mod, to, ret);
+    mdb_cursor_close(cursor);
+    return err;
+}
+
 static uint8_t filler[1 << 16];
 
 static struct slice fill(size_t size, uint8_t seed)
@@ -143,7 +152,7 @@ Test(rev_tree, format_1_is_read)
                               .value_bytes = 5 };
     want.sum = kv_record_sum(&want);
     struct kv_record got;
-    cr_assert_eq(rev_tree_get(txn, dbi, want.mod, &arena, &got), STORE_OK);
+    cr_assert_eq(record_get(want.mod, &arena, &got), STORE_OK);
     record_expect(&got, &want);
 }
 
@@ -168,7 +177,7 @@ Test(rev_tree, gives_back_what_was_put)
             cr_assert_eq(rev_tree_put(txn, dbi, &want), STORE_OK);
             cr_assert_eq(row_count() - before, rows[i].rows, "%zu", i);
             struct kv_record got;
-            cr_assert_eq(rev_tree_get(txn, dbi, mod, &arena, &got), STORE_OK);
+            cr_assert_eq(record_get(mod, &arena, &got), STORE_OK);
             record_expect(&got, &want);
         }
     }
@@ -182,12 +191,39 @@ Test(rev_tree, needs_no_memory_for_one_row)
     struct arena none;
     arena_init(&none, 0);
     struct kv_record got;
-    cr_assert_eq(rev_tree_get(txn, dbi, want.mod, &none, &got), STORE_OK);
+    cr_assert_eq(record_get(want.mod, &none, &got), STORE_OK);
     record_expect(&got, &want);
     want = store_rig_record(slice_of_text("k"), fill(9000, 1), (struct kv_revision){ 6, 0 });
     cr_assert_eq(rev_tree_put(txn, dbi, &want), STORE_OK);
-    cr_assert_eq(rev_tree_get(txn, dbi, want.mod, &none, &got), STORE_E_NOMEM);
+    cr_assert_eq(record_get(want.mod, &none, &got), STORE_E_NOMEM);
     arena_done(&none);
+}
+
+/* What a store of an older version was written in, for keys that are none of ours too. */
+Test(rev_tree, order_is_lmdbs_own)
+{
+    MDB_cursor *cursor;
+    struct prng chance = prng_seeded(3);
+    for (int i = 0; i < 2000; i++) {
+        uint8_t key[17];
+        for (size_t j = 0; j < sizeof key; j++)
+            key[j] = (uint8_t)(prng_below(&chance, 3) * 0x7f);
+        MDB_val k = { prng_below(&chance, 4) == 0 ? 1 + prng_below(&chance, 17) : 16, key };
+        MDB_val v = { 0, key };
+        cr_assert_eq(mdb_put(txn, dbi, &k, &v, 0), 0);
+    }
+    cr_assert_eq(mdb_cursor_open(txn, dbi, &cursor), 0);
+    struct slice before = slice_of(NULL, 0);
+    size_t count = 0;
+    MDB_val k;
+    MDB_val v;
+    for (; mdb_cursor_get(cursor, &k, &v, MDB_NEXT) == 0; count++) {
+        struct slice key = slice_of(k.mv_data, k.mv_size);
+        cr_assert_lt(slice_compare(before, key), 0);
+        before = key;
+    }
+    mdb_cursor_close(cursor);
+    cr_assert_gt(count, 1000);
 }
 
 Test(rev_tree, walks_in_order_of_revisions)
@@ -225,10 +261,10 @@ Test(rev_tree, removes_all_chunks_and_no_others)
         cr_assert_eq(row_count(), before / 3 * 2);
     }
     struct kv_record got;
-    cr_assert_eq(rev_tree_get(txn, dbi, (struct kv_revision){ 2, 0 }, &arena, &got),
-                 STORE_E_CORRUPT, "the key tree said that it is there");
-    cr_assert_eq(rev_tree_get(txn, dbi, (struct kv_revision){ 1, 0 }, &arena, &got), STORE_OK);
-    cr_assert_eq(rev_tree_get(txn, dbi, (struct kv_revision){ 3, 0 }, &arena, &got), STORE_OK);
+    cr_assert_eq(record_get((struct kv_revision){ 2, 0 }, &arena, &got), STORE_E_CORRUPT,
+                 "the key tree said that it is there");
+    cr_assert_eq(record_get((struct kv_revision){ 1, 0 }, &arena, &got), STORE_OK);
+    cr_assert_eq(record_get((struct kv_revision){ 3, 0 }, &arena, &got), STORE_OK);
 }
 
 /* A flush of a version before was interrupted: its rows, of other sizes and at the ends of chunks
@@ -252,7 +288,7 @@ Test(rev_tree, writes_over_the_format_before)
     for (int written = 0; written < 2; written++) {
         for (size_t i = 0; i < COUNT; i++) {
             arena_reset(&arena);
-            cr_assert_eq(rev_tree_get(txn, dbi, want[i].mod, &arena, &got), STORE_OK);
+            cr_assert_eq(record_get(want[i].mod, &arena, &got), STORE_OK);
             record_expect(&got, &want[i]);
         }
         for (size_t i = 0; i < COUNT; i++)
@@ -277,20 +313,20 @@ static void damage_expect(const struct kv_record *record, size_t rows)
             damaged[bit / 8] ^= (uint8_t)(1u << bit % 8);
             row_replace(key, slice_of(damaged, size));
             arena_reset(&arena);
-            cr_assert_eq(rev_tree_get(txn, dbi, record->mod, &arena, &got), STORE_E_CORRUPT,
-                         "row %zu bit %zu", chunk, bit);
+            cr_assert_eq(record_get(record->mod, &arena, &got), STORE_E_CORRUPT, "row %zu bit %zu",
+                         chunk, bit);
             damaged[bit / 8] ^= (uint8_t)(1u << bit % 8);
         }
         for (size_t cut = 0; cut < size; cut += cut < 60 ? 1 : 17) {
             row_replace(key, slice_of(damaged, cut));
             arena_reset(&arena);
-            cr_assert_eq(rev_tree_get(txn, dbi, record->mod, &arena, &got), STORE_E_CORRUPT,
+            cr_assert_eq(record_get(record->mod, &arena, &got), STORE_E_CORRUPT,
                          "row %zu cut to %zu", chunk, cut);
         }
         row_replace(key, slice_of(damaged, size));
     }
     struct kv_record whole;
-    cr_assert_eq(rev_tree_get(txn, dbi, record->mod, &arena, &whole), STORE_OK);
+    cr_assert_eq(record_get(record->mod, &arena, &whole), STORE_OK);
 }
 
 Test(rev_tree, sees_damage)
@@ -328,6 +364,6 @@ Test(rev_tree, asks_no_memory_for_a_length_without_rows)
     cr_assert_lt(record_row_encode(&record, 3, row), sizeof row);
     row_replace(key, slice_of(row, sizeof row));
     struct kv_record got;
-    cr_assert_eq(rev_tree_get(txn, dbi, record.mod, &arena, &got), STORE_E_CORRUPT);
+    cr_assert_eq(record_get(record.mod, &arena, &got), STORE_E_CORRUPT);
     cr_assert_eq(arena.total_bytes, 0);
 }
