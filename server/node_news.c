@@ -69,7 +69,7 @@ void node_news_await(struct node *node, uint64_t index)
 void node_on_news_timer(void *owner)
 {
     struct node *node = owner;
-    for (uint32_t i = 0; i < node->news.told_count; i++) {
+    for (uint32_t i = 0; !node->has_failed && i < node->news.told_count; i++) {
         struct node_told *told = &node->news.told[i];
         if (told->is_waiting)
             tell(node, told, &told->waiting);

@@ -10,7 +10,7 @@
 #include "server/node_internal.h"
 
 enum {
-    FORWARDED_BYTES_MAX = 64 << 20, /* of one turn */
+    FORWARDED_BYTES_MAX = 64 << 20, /* while a journal write is under way */
     CONFIG_BYTES_MAX = 1 << 20,
     CHECK_BYTES_MAX = 256 << 20, /* as much as the largest command may take at its first member */
 };

@@ -90,11 +90,12 @@ static enum store_err flush_write(struct store_writer *w, struct store_flush *fl
     return err;
 }
 
-/* LMDB takes memory a little at a time, unless a page whose header rotted asks for gigabytes: where
- * more than a whole flush needs is there, it was not memory that lacked. */
-static enum store_err nomem_judge(const struct store *s)
+/* LMDB's lists of pages take megabytes, unless a page whose header rotted asks for many gigabytes:
+ * where a whole one is to be had, it was not memory that lacked. Nothing of it is touched. */
+static enum store_err nomem_judge(void)
 {
-    uint8_t *volatile probe = malloc(s->dirty_bytes_max);
+    enum { PROBE_BYTES = 1 << 30 };
+    uint8_t *volatile probe = malloc(PROBE_BYTES);
     if (probe == NULL)
         return STORE_E_NOMEM;
     free(probe);
@@ -111,7 +112,7 @@ static void flush_run(struct io_job *job)
         s->failed = flush_write(&w, flush);
         store_guard_leave();
         if (s->failed == STORE_E_NOMEM)
-            s->failed = nomem_judge(s);
+            s->failed = nomem_judge();
         if (s->failed == STORE_OK) {
             s->next = w.publish;
             s->next_usage = store_usage_measure(s);
