@@ -201,6 +201,16 @@ void node_flush_if_due(struct node *node)
     flush_begin(node);
 }
 
+/* What is in use are entries that have no quorum yet: with it, or with room, this node goes on. */
+static void say_full(struct node *node, uint32_t segments_in_use)
+{
+    if (node->persist.has_said_full)
+        return;
+    node->persist.has_said_full = true;
+    LOG_WARNF("no room for the next journal segment: writes wait; free some of the disk",
+              log_number("segments_in_use", segments_in_use));
+}
+
 void node_flush_for_room(struct node *node)
 {
     if (flush_is_held(node))
@@ -220,6 +230,8 @@ void node_flush_for_room(struct node *node)
                   "no room on the disk; free some and start this node again");
     else if (journal_usage(node->journal).segments_in_use < in_use)
         node_want_turn(node); /* the write is tried again */
+    else
+        say_full(node, in_use);
 }
 
 void node_flush_last(struct node *node)

@@ -41,6 +41,7 @@ struct node_persist {
     struct raft_pos *positions;
     bool wants_rewrite; /* the live tail again, so that old segments come free */
     bool is_rewriting;  /* the write under way is that */
+    bool has_said_full; /* that no journal segment could be made; until a write is done */
 };
 
 /* A write that another member forwarded, until the end of the turn. */

@@ -58,6 +58,7 @@ static void on_written(void *owner, enum journal_err err)
         return;
     }
     p->is_writing = false;
+    p->has_said_full = false;
     if (p->is_rewriting) {
         p->is_rewriting = false;
         journal_release(node->journal, store_published(node->store)->applied.index);

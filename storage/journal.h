@@ -138,7 +138,8 @@ uint64_t journal_batch_bytes_max(const struct journal *j);
  * whose prev.index is at or below it are free, oldest first, never the one being written. So
  * writing the live tail again, from the flushed position on, frees all that is older. In one
  * batch: a part of it would be the end of the log if nothing else came after.
- * Starts a job that makes the next segment when none is ready. */
+ * Starts a job that makes the next segment when none is ready; after one that found the disk full,
+ * not before 500 ms have passed. */
 void journal_release(struct journal *j, uint64_t flushed_index);
 
 /* For flow control and status. room_bytes: what can still be written before a flush must free

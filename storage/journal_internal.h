@@ -24,6 +24,7 @@ enum {
     JOURNAL_MARK_INTERVAL_MS = 100,
     JOURNAL_MARK_BYTES = 8 << 20,
     JOURNAL_RETRY_MS = 1,
+    JOURNAL_ROOM_RETRY_MS = 500, /* on a full disk: a try writes what room there still is */
 };
 
 struct journal_segment {
@@ -85,8 +86,9 @@ struct journal {
     bool direct;
     bool salvage;
     bool must_exist;
-    bool failed;  /* final (I6) */
-    bool no_room; /* the disk was full for the last new segment */
+    bool failed;               /* final (I6) */
+    bool no_room;              /* the disk was full for the last new segment */
+    uint64_t no_room_until_ms; /* then: when a release tries again though it frees nothing */
     bool closing;
     void (*close_fn)(void *owner);
     void *close_owner;

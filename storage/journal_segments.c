@@ -93,6 +93,17 @@ static void maker_run(struct io_job *job)
         journal_segment_make(m->io, m->dir_fd, m->segment->id, m->segment_bytes, m->direct);
 }
 
+/* Only a full disk is an answer to live with; anything else may be a sync that failed. */
+static void maker_failed(struct journal *j, int negative_errno)
+{
+    if (journal_err_of(negative_errno) != JOURNAL_E_NOSPACE) {
+        journal_fail(j);
+        return;
+    }
+    j->no_room = true;
+    j->no_room_until_ms = io_now_ms(j->io) + JOURNAL_ROOM_RETRY_MS;
+}
+
 static void maker_done(struct io_job *job)
 {
     struct journal_maker *m = LIST_ENTRY(job, struct journal_maker, job);
@@ -105,11 +116,7 @@ static void maker_done(struct io_job *job)
         j->free_count++;
         j->id_last = s->id;
     } else {
-        /* Only a full disk is an answer to live with; anything else may be a sync that failed. */
-        if (journal_err_of(s->fd) == JOURNAL_E_NOSPACE)
-            j->no_room = true;
-        else
-            journal_fail(j);
+        maker_failed(j, s->fd);
         free(s);
     }
     if (j->closing)
@@ -181,7 +188,8 @@ void journal_release(struct journal *j, uint64_t flushed_index)
         j->live_count--;
         j->free_count++;
     }
-    j->no_room = false;
+    if (j->free_count > 0 || io_now_ms(j->io) >= j->no_room_until_ms)
+        j->no_room = false;
     IGNORE(journal_spare_keep(j), "journal_usage shows what room there is");
     journal_write_resume(j);
 }

@@ -229,6 +229,7 @@ Test(journal_write, a_full_disk_shrinks_the_room_and_no_more)
     cr_assert_eq(lab_write(lab, &next), JOURNAL_E_FULL);
     lab_append(lab, 1, 200);
     fake_disk_set_capacity(disk, UINT64_MAX);
+    fake_io_advance(lab->fake, JOURNAL_ROOM_RETRY_MS);
     lab_flush(lab, lab->durable.last);
     fake_io_run(lab->fake);
     lab_append(lab, 1, most);
@@ -252,7 +253,10 @@ Test(journal_write, a_write_that_waits_for_room_says_so_until_there_is_some)
     fake_io_run(lab->fake);
     cr_assert(journal_is_writing(lab->j));
     cr_assert(journal_usage(lab->j).is_stuck);
+    journal_release(lab->j, 0);
+    cr_assert(journal_usage(lab->j).is_stuck, "a full disk is not asked again at once");
     fake_disk_set_capacity(disk, UINT64_MAX);
+    fake_io_advance(lab->fake, JOURNAL_ROOM_RETRY_MS);
     journal_release(lab->j, 0);
     cr_assert(!journal_usage(lab->j).is_stuck, "it is tried again");
     fake_io_run(lab->fake);
