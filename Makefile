@@ -36,7 +36,9 @@ GEN_H   := $(GEN_C:.c=.h)
 GEN_O   := $(GEN_C:.c=.o)
 
 LIB_DIRS := base proto raft storage rpc server
-LIB_C   := $(filter-out server/main.c,$(foreach d,$(LIB_DIRS),$(wildcard $(d)/*.c)))
+DAEMON_C := server/main.c storage/lmdb_calls.c
+DAEMON_O := $(DAEMON_C:%.c=$(B)/obj/%.o)
+LIB_C   := $(filter-out $(DAEMON_C),$(foreach d,$(LIB_DIRS),$(wildcard $(d)/*.c)))
 LIB_O   := $(LIB_C:%.c=$(B)/obj/%.o)
 LIB     := $(B)/libholdfast.a
 
@@ -122,7 +124,7 @@ $(LIB): $(LIB_O) $(GEN_O)
 	@rm -f $@
 	$(Q)ar rcs $@ $^
 
-$(B)/holdfastd: $(B)/obj/server/main.o $(LIB)
+$(B)/holdfastd: $(DAEMON_O) $(LIB)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
 $(B)/holdfastctl: $(CTL_O) $(CLIENT_O) $(LIB)

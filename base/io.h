@@ -130,6 +130,8 @@ struct io_ops {
 
     /* Jobs queue in order and run a few at a time. The cap is the owners': each embeds its own. */
     void (*offload)(struct io *io, struct io_job *job);
+    /* Inside a job: its thread rests for so long. Where time is simulated none passes. */
+    void (*pause)(struct io *io, uint32_t us);
 
     /* The operation still completes: with -ECANCELED, or with its result if that came first. */
     void (*cancel)(struct io *io, struct io_ref ref);

@@ -102,6 +102,7 @@ static const struct io_ops loop_ops = {
     .dir_open = loop_dir_open,
     .dir_sync = loop_dir_sync,
     .offload = loop_jobs_offload,
+    .pause = loop_jobs_pause,
     .cancel = loop_op_cancel_ref,
 };
 

@@ -235,6 +235,7 @@ int loop_dir_sync(struct io *io, int dir_fd);
 int loop_jobs_open(struct loop *l, const char **ret_call);
 void loop_jobs_close(struct loop *l); /* also when half-built; no job is left by then */
 void loop_jobs_offload(struct io *io, struct io_job *job);
+void loop_jobs_pause(struct io *io, uint32_t us);
 void loop_wake_prepare(struct loop *l, struct loop_op *op, struct io_uring_sqe *sqe);
 void loop_wake_on_cqe(struct loop *l, struct loop_op *op, int32_t result);
 

@@ -1,6 +1,7 @@
 #include <signal.h>
 #include <sys/eventfd.h>
 #include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/assert.h"
@@ -129,6 +130,13 @@ void loop_jobs_offload(struct io *io, struct io_job *job)
     list_push_back(&lane->queued, &job->link);
     pthread_cond_signal(&lane->wanted);
     pthread_mutex_unlock(&j->lock);
+}
+
+void loop_jobs_pause(struct io *io, uint32_t us)
+{
+    (void)io;
+    struct timespec left = { .tv_sec = us / 1000000, .tv_nsec = (long)(us % 1000000) * 1000 };
+    IGNORE(nanosleep(&left, NULL), "a rest cut short is one, too");
 }
 
 /* Takes what is there now: jobs that finish meanwhile write to the eventfd again. */

@@ -234,6 +234,7 @@ static void close_when_quiet(void *owner)
     struct node *node = owner;
     if (!node->has_failed && journal_usage(node->journal).is_stuck)
         node_fail(node, EXIT_CODE_NO_SPACE, "the journal cannot grow", "no room on the disk");
+    node_flush_pace(node);
     if (node->has_failed && node->journal)
         journal_stop(node->journal);
     if (!node->has_failed && is_quiet(node))

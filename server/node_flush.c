@@ -13,16 +13,48 @@ enum {
     MEMBERSHIP_ENCODED_BYTES_MAX = 1 << 20,
 };
 
+static bool journal_is_short(const struct node *node)
+{
+    struct journal_usage usage = journal_usage(node->journal);
+    return usage.segments_in_use * 2 > node->options.journal_segment_count_max ||
+           usage.room_bytes < node->options.journal_segment_bytes * 2;
+}
+
+static uint32_t permille(uint64_t part, uint64_t whole)
+{
+    return part >= whole ? 1000 : (uint32_t)(part * 1000 / whole);
+}
+
+static uint32_t max_of(uint32_t a, uint32_t b)
+{
+    return a > b ? a : b;
+}
+
+/* How full memory is behind `from_index`: at 1000 a flush is due. */
+static uint32_t memory_fill(const struct node *node, uint64_t from_index)
+{
+    uint64_t entries = machine_state(node->machine)->applied.index - from_index;
+    uint32_t fill = permille(kv_active_bytes(node->kv), node->options.memtable_bytes_max);
+    fill = max_of(fill, permille(entries, node->options.window_entries_max / 2));
+    return max_of(fill, permille(node->unflushed_bytes, UNFLUSHED_BYTES_MAX));
+}
+
 static bool memory_is_due(const struct node *node, uint64_t unflushed)
 {
     if (unflushed == 0)
         return false;
-    struct journal_usage usage = journal_usage(node->journal);
-    return kv_active_bytes(node->kv) >= node->options.memtable_bytes_max ||
-           unflushed >= node->options.window_entries_max / 2 ||
-           node->unflushed_bytes >= UNFLUSHED_BYTES_MAX ||
-           usage.segments_in_use * 2 > node->options.journal_segment_count_max ||
-           usage.room_bytes < node->options.journal_segment_bytes * 2;
+    uint64_t flushed = store_published(node->store)->applied.index;
+    return memory_fill(node, flushed) == 1000 || journal_is_short(node);
+}
+
+void node_flush_pace(struct node *node)
+{
+    if (!node->flush.is_running)
+        return;
+    bool is_awaited = node->is_closing || journal_is_short(node) || node_install_holds(node) ||
+                      node_send_awaits_flush(node) || !list_is_empty(&node->compaction_waits);
+    uint64_t flushing = node->flush.flush.state.applied.index;
+    store_flush_demand(node->store, is_awaited ? 1000 : memory_fill(node, flushing));
 }
 
 static bool compaction_is_due(const struct node *node)
@@ -167,6 +199,7 @@ static void flush_begin(struct node *node)
     }
     node->unflushed_bytes = 0;
     f->is_running = true;
+    node_flush_pace(node);
     store_flush_begin(node->store, &f->flush);
 }
 
@@ -190,6 +223,7 @@ static bool flush_is_held(const struct node *node)
 
 void node_flush_if_due(struct node *node)
 {
+    node_flush_pace(node);
     if (flush_is_held(node))
         return;
     uint64_t applied = machine_state(node->machine)->applied.index;

@@ -280,6 +280,8 @@ void node_check_hash(struct node *node, uint64_t member, struct raft_state_hash 
 void node_flush_if_due(struct node *node);
 /* The journal is full: flushes whatever there is, or stops the node when that cannot help. */
 void node_flush_for_room(struct node *node);
+/* Tells the flush under way how much it is wanted. */
+void node_flush_pace(struct node *node);
 /* At an orderly end, so that the next start has nothing to replay. */
 void node_flush_last(struct node *node);
 void node_fetch_begin(struct node *node, const struct raft_fetch *wanted);
@@ -294,6 +296,8 @@ void node_send_wanted(struct node *node, uint64_t member); /* also inside a step
 void node_send_on_ack(void *owner, uint64_t member, const struct peer_snapshot_ack *ack);
 void node_send_on_link_up(struct node *node, uint64_t member);
 void node_send_on_flushed(struct node *node);
+/* A snapshot begins when the flush under way is done. */
+bool node_send_awaits_flush(const struct node *node);
 /* Sessions of another term or of a member that is gone end; all, when the node does. */
 void node_send_review(struct node *node);
 bool node_send_is_reading(const struct node *node);

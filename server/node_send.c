@@ -341,12 +341,26 @@ static void on_any_timer(void *owner)
         trail_on_timer(s);
 }
 
+/* Its turn had come, and a flush was in the way. */
+static bool awaits_flush(const struct node_send *s)
+{
+    return s->state == NODE_SEND_QUEUED && s->timer.heap_i != 0;
+}
+
+bool node_send_awaits_flush(const struct node *node)
+{
+    for (size_t i = 0; i < RAFT_MEMBERS_MAX; i++)
+        if (awaits_flush(&node->sends[i]))
+            return true;
+    return false;
+}
+
 /* The flush that was in the way is done, and the next has not begun. */
 void node_send_on_flushed(struct node *node)
 {
     for (size_t i = 0; i < RAFT_MEMBERS_MAX; i++) {
         struct node_send *s = &node->sends[i];
-        if (s->state == NODE_SEND_QUEUED && s->timer.heap_i != 0)
+        if (awaits_flush(s))
             send_start(s);
     }
 }

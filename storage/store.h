@@ -114,8 +114,12 @@ struct store_flush {
     struct io_job job;
 };
 
-/* Begins it; no other is running. */
+/* Begins it; no other is running. It takes its time as long as it is not hurried. */
 void store_flush_begin(struct store *s, struct store_flush *flush);
+
+/* How full that is which a flush makes room for, in permille; from 1000 on it goes as fast as it
+ * can. Stays said, for later flushes too. */
+void store_flush_demand(struct store *s, uint32_t permille);
 
 /* Whether a flush would let go of more than is gone: compaction up to compact_revision is not
  * done, and no snapshot that is being sent holds it up. The loop's thread. */

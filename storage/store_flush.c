@@ -16,6 +16,7 @@ static enum store_err keys_write(struct store_writer *w, const struct memtable *
         enum store_err err = store_writer_put_key(w, &record);
         if (err != STORE_OK)
             return err;
+        store_pace_row(&w->store->pace, w->store->io);
     }
     return STORE_OK;
 }
@@ -38,6 +39,7 @@ static enum store_err revs_write(struct store_writer *w, const struct memtable *
             err = rev_tree_put(w->txn, w->store->trees.rev, &record);
         if (err != STORE_OK)
             return err;
+        store_pace_row(&w->store->pace, w->store->io);
     }
     return STORE_OK;
 }
@@ -108,9 +110,12 @@ static void flush_run(struct io_job *job)
     struct store *s = flush->store;
     if (s->failed == STORE_OK) {
         struct store_writer w;
+        size_t records = flush->memtable != NULL ? memtable_count(flush->memtable) : 0;
+        store_pace_begin(&s->pace, 2 * records);
         store_guard_enter();
         s->failed = flush_write(&w, flush);
         store_guard_leave();
+        store_pace_end(&s->pace);
         if (s->failed == STORE_E_NOMEM)
             s->failed = nomem_judge();
         if (s->failed == STORE_OK) {
@@ -165,6 +170,11 @@ static void flush_check(const struct store *s, const struct store_flush *flush)
     ASSERT(to->compact_revision >= from->compact_revision);
     ASSERT(to->compact_revision <= to->revision);
     ASSERT(to->membership.size <= STORE_MEMBERSHIP_BYTES_MAX);
+}
+
+void store_flush_demand(struct store *s, uint32_t permille)
+{
+    atomic_store_explicit(&s->pace.demand, permille, memory_order_relaxed);
 }
 
 void store_flush_begin(struct store *s, struct store_flush *flush)

@@ -4,6 +4,7 @@
 #include <sys/statvfs.h>
 
 #include "base/assert.h"
+#include "storage/lmdb_write.h"
 
 enum {
     /* A random put copies its leaf; now and then it splits it or copies a branch page. */
@@ -52,7 +53,9 @@ enum store_err store_writer_commit(struct store_writer *w)
     if (err != STORE_OK)
         return err;
     key_tree_writer_close(&w->keys);
+    lmdb_write_steps_begin();
     int rc = mdb_txn_commit(w->txn);
+    lmdb_write_steps_end();
     w->txn = NULL; /* a commit frees it, whatever it returns */
     return err_of_commit(w, rc);
 }

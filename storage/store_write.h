@@ -12,6 +12,7 @@
 #include "storage/key_tree.h"
 #include "storage/store_internal.h"
 #include "storage/store_meta.h"
+#include "storage/store_pace.h"
 
 enum {
     STORE_PAGE_BYTES = 4096,
@@ -37,6 +38,7 @@ struct store {
     struct store_trees trees;
     uint64_t cluster_id;
     uint64_t dirty_bytes_max;
+    struct store_pace pace;
     uint32_t format_found; /* when it was opened */
     /* The loop's. */
     bool busy; /* a job is running */

@@ -169,6 +169,12 @@ static int dir_sync(struct io *io, int dir_fd)
     return fsync(dir_fd) == 0 ? 0 : -errno;
 }
 
+static void pause(struct io *io, uint32_t us)
+{
+    (void)io;
+    (void)us;
+}
+
 static void offload(struct io *io, struct io_job *job)
 {
     wait_add(of(io), &(struct file_io_waiting){ .job = job });
@@ -199,6 +205,7 @@ static const struct io_ops ops = {
     .dir_open = dir_open,
     .dir_sync = dir_sync,
     .offload = offload,
+    .pause = pause,
     .cancel = cancel,
 };
 

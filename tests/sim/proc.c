@@ -353,6 +353,12 @@ static void jobs_start(struct sim_proc *p)
     }
 }
 
+static void proc_pause(struct io *io, uint32_t us)
+{
+    (void)io;
+    (void)us;
+}
+
 static void proc_offload(struct io *io, struct io_job *job)
 {
     struct sim_proc *p = proc_of(io);
@@ -595,6 +601,7 @@ const struct io_ops sim_proc_ops = {
     .dir_open = sim_disk_dir_open,
     .dir_sync = sim_disk_dir_sync,
     .offload = proc_offload,
+    .pause = proc_pause,
     .cancel = proc_cancel,
 };
 

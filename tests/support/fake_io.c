@@ -260,6 +260,12 @@ static void op_complete(struct fake_io *f, size_t nth)
 
 /* ---- jobs ---- */
 
+static void fake_pause(struct io *io, uint32_t us)
+{
+    (void)io;
+    (void)us;
+}
+
 static void fake_offload(struct io *io, struct io_job *job)
 {
     struct fake_io *f = fake(io);
@@ -476,6 +482,7 @@ static const struct io_ops fake_ops = {
     .dir_open = fake_dir_open,
     .dir_sync = fake_dir_sync,
     .offload = fake_offload,
+    .pause = fake_pause,
     .cancel = fake_cancel,
 };
 

@@ -56,6 +56,12 @@ static int net_connect(struct io *io, const struct io_addr *addr, io_done_fn *fn
     return -ECONNREFUSED;
 }
 
+static void pause(struct io *io, uint32_t us)
+{
+    (void)io;
+    (void)us;
+}
+
 static void offload(struct io *io, struct io_job *job)
 {
     (void)io;
@@ -151,6 +157,7 @@ static const struct io_ops ops = {
     .shutdown = net_shutdown,
     .close = net_close,
     .offload = offload,
+    .pause = pause,
     .cancel = net_cancel,
 };
 

@@ -18,6 +18,12 @@ static uint64_t random_none(struct io *io)
     return 4; /* as good as any, and the same in each run */
 }
 
+static void pause(struct io *io, uint32_t us)
+{
+    (void)io;
+    (void)us;
+}
+
 static void offload(struct io *io, struct io_job *job)
 {
     (void)io;
@@ -169,6 +175,7 @@ static const struct io_ops ops = {
     .dir_open = open_none,
     .dir_sync = fd_sync_none,
     .offload = offload,
+    .pause = pause,
     .cancel = cancel,
 };
 

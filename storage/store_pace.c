@@ -1,0 +1,28 @@
+#include "storage/store_pace.h"
+
+enum {
+    REST_ROWS = 64, /* tens of microseconds of work */
+    REST_US = 1000,
+    DONE_BY = 700, /* permille of the memory: what then is left is for the unforeseen */
+};
+
+void store_pace_begin(struct store_pace *p, uint64_t row_count)
+{
+    p->rows = 0;
+    p->row_count = row_count;
+}
+
+void store_pace_end(struct store_pace *p)
+{
+    p->row_count = 0;
+}
+
+void store_pace_row(struct store_pace *p, struct io *io)
+{
+    p->rows++;
+    if (p->rows % REST_ROWS != 0 || p->row_count == 0)
+        return;
+    uint32_t demand = atomic_load_explicit(&p->demand, memory_order_relaxed);
+    if (demand < STORE_PACE_HURRY && p->rows * DONE_BY > p->row_count * demand)
+        io->ops->pause(io, REST_US);
+}
