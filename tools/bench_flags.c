@@ -47,6 +47,8 @@ static const struct flag flags[] = {
     { "value-bytes", FLAG_NUMBER, AT(value_bytes), "256", "bytes of a value", 0,
       BENCH_VALUE_BYTES_MAX },
     { "limit", FLAG_NUMBER, AT(limit), "100", "keys in a page of range", 1, 1000000000 },
+    { "first", FLAG_BOOL, AT(first), "", "range begins at the first key, not at one at random", 0,
+      0 },
     { "serializable", FLAG_BOOL, AT(serializable), "", "range and count are serializable reads", 0,
       0 },
     { "seed", FLAG_NUMBER, AT(seed), "1", "of the choice of keys", 0, INT64_MAX },

@@ -22,7 +22,7 @@ enum { BENCH_EXIT_OK = 0, BENCH_EXIT_FAILED = 1, BENCH_EXIT_USAGE = 2 };
     X(TXN, "txn", "transactions: if the key has the mod_revision last seen, put it")     \
     X(GET, "get", "linearizable reads of one key, at random")                            \
     X(GET_SERIALIZABLE, "get-serializable", "the same, serializable")                    \
-    X(RANGE, "range", "a page of --limit keys, from a key at random to the last one")    \
+    X(RANGE, "range", "a page of --limit keys of all from a key at random on (--first)") \
     X(COUNT, "count", "the number of all keys")                                          \
     X(MIXED, "mixed", "nine of ten a linearizable read, one a put, both at random")      \
     X(LOAD, "load", "puts each of --keys once, in random order, and ends")               \
@@ -74,6 +74,7 @@ struct bench_options {
     uint64_t call_timeout_ms;
     uint64_t rounds;
     bool serializable;
+    bool first; /* range: of all keys */
     bool quiet;
     bool help;
     pid_t pids[BENCH_PIDS_MAX]; /* of server_pids */

@@ -102,7 +102,7 @@ static uint64_t any_page(struct bench_load *l)
 {
     uint64_t keys = l->options->keys;
     uint64_t limit = l->options->limit;
-    return keys > limit ? prng_below(&l->prng, keys - limit + 1) : 0;
+    return keys > limit && !l->options->first ? prng_below(&l->prng, keys - limit + 1) : 0;
 }
 
 static bool put_next(struct bench_load *l, struct bench_slot *s, uint64_t key,

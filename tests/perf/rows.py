@@ -50,9 +50,9 @@ SCENES = (
     Scene((Workload("get-1000", "get", 100, 10),
            Workload("get-1000-ser", "get-serializable", 100, 10),
            Workload("echo-1000", "echo", 100, 10)), load_keys=100_000),
-    Scene((Workload("range-100", "range", 16, 1, keys=200_000, more=("--limit", 100)),
+    Scene((Workload("range-100", "range", 16, 1, keys=200_000, more=("--limit", 100, "--first")),
            Workload("count", "count", 16, 1, keys=200_000),
-           Workload("range-10000", "range", 8, 1, keys=200_000, more=("--limit", 10_000))),
+           Workload("range-10000", "range", 8, 1, keys=200_000, more=("--limit", 10_000, "--first"))),
           load_keys=200_000),
 )
 
