@@ -173,7 +173,7 @@ static struct node_options node_options_of(const struct daemon *d)
         .store_dirty_bytes_max = sizes->store_dirty_bytes_max,
         .compact_rows_max = sizes->compact_rows_max,
         .memtable_bytes_max = sizes->memtable_bytes_max,
-        .log_keep_entries = o->snapshot_count,
+        .log_keep_entries = o->snapshot_catchup_entries,
         .journal_segment_bytes = journal_segment_bytes(d),
         .journal_segment_count_max = sizes->journal_segment_count_max,
         .map_bytes = sizes->map_bytes,

@@ -38,7 +38,8 @@ struct options {
     const char *initial_cluster_token;
     uint64_t heartbeat_interval_ms;
     uint64_t election_timeout_ms;
-    uint64_t snapshot_count; /* log entries kept behind what members need */
+    uint64_t snapshot_count;           /* a tenth of the log kept for a member that is away */
+    uint64_t snapshot_catchup_entries; /* of the log, kept behind what members need */
     uint64_t max_txn_ops;
     uint64_t max_request_bytes;
     uint64_t max_concurrent_streams;

@@ -89,7 +89,8 @@ def test_what_shows_when_it_is_read(place):
 
 def test_a_member_that_was_away_for_long_gets_a_snapshot():
     """100 entries are kept, and 1,000 for who is away. Writes of the others go on meanwhile."""
-    with Cluster(3, [*FAST, "--snapshot-count", "100"]) as cluster, loaded(cluster) as writers:
+    with Cluster(3, [*FAST, "--snapshot-count", "100",
+                     "--snapshot-catchup-entries", "100"]) as cluster, loaded(cluster) as writers:
         node = victim_of(cluster)
         node.stop()
         writers.wait(4000)

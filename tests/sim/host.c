@@ -62,7 +62,9 @@ static void args_fill(struct args *a, const struct sim_host *h)
             (unsigned long)(o->heartbeat_ms ? o->heartbeat_ms : 100));
     arg_add(a, "--election-timeout=%lu", (unsigned long)(o->election_ms ? o->election_ms : 1000));
     arg_add(a, "--max-request-bytes=65536");
-    arg_add(a, "--snapshot-count=%u", o->log_entries ? o->log_entries : 500);
+    uint32_t log_entries = o->log_entries ? o->log_entries : 500;
+    arg_add(a, "--snapshot-count=%u", log_entries);
+    arg_add(a, "--snapshot-catchup-entries=%u", log_entries);
 }
 
 static void flags_parse(struct sim_host *h)
