@@ -11,6 +11,8 @@
  * the one before that which it leads to (the spans of Pugh's "A Skip List Cookbook", 1990, §3.4,
  * as in Redis' sorted sets): so the sum of all nodes before a place is one search. On level 0 it
  * is the node's own change. Only the writer's thread looks at sums; those of a frozen table rest.
+ *
+ * Who wants one key, as each put does, finds it by its hash (storage/memtable_index.h).
  */
 #include "storage/memtable.h"
 
@@ -21,10 +23,12 @@
 #include "base/bytes.h"
 #include "base/prng.h"
 #include "storage/chunks.h"
+#include "storage/memtable_index.h"
 
 enum {
-    HEIGHT_MAX = 12, /* with a quarter of the nodes going one level up: 16 M nodes */
-    MARK_NODES = 128 /* inserted from one mark to the next */
+    HEIGHT_MAX = 12,  /* with a quarter of the nodes going one level up: 16 M nodes */
+    MARK_NODES = 128, /* inserted from one mark to the next */
+    VERSION_STEPS = 8 /* back from the newest of a key before it is searched for */
 };
 
 struct memtable_node {
@@ -64,6 +68,7 @@ struct marks {
 struct memtable {
     struct memtable_node *head; /* before all: links alone */
     atomic_int height;          /* levels in use */
+    struct memtable_index index;
     /* The writer's alone from here on. The node before the last inserted one's place, or that
      * one itself, at each level. */
     struct finger finger[HEIGHT_MAX];
@@ -213,7 +218,7 @@ struct memtable *memtable_new_pooled(struct chunk_pool *pool)
     m->prng = prng_seeded(1); /* heights are of no consequence to replicas, but runs repeat */
     atomic_init(&m->height, 1);
     m->head = node_alloc(m, 0, HEIGHT_MAX);
-    if (!m->head) {
+    if (!m->head || !memtable_index_init(&m->index, &m->nodes)) {
         memtable_unref(m);
         return NULL;
     }
@@ -389,6 +394,8 @@ bool memtable_insert(struct memtable *m, const struct kv_record *record)
     bool is_mark = m->count % MARK_NODES == 0;
     if (is_mark && m->marks.count == m->marks.capacity && !marks_grow(&m->marks))
         return false;
+    if (!memtable_index_reserve(&m->index))
+        return false;
     struct target t = target_of(record->key, record->mod.main);
     int height = height_draw(&m->prng);
     struct memtable_node *node = node_new(m, record, t.prefix, height);
@@ -399,6 +406,7 @@ bool memtable_insert(struct memtable *m, const struct kv_record *record)
     height_raise(m, height);
     sums_add(m, node, height);
     link_in(m, node, height);
+    memtable_index_put(&m->index, node);
     if (is_mark)
         m->marks.nodes[m->marks.count++] = node;
     m->last_mod = record->mod;
@@ -413,6 +421,29 @@ const struct memtable_node *memtable_seek(const struct memtable *m, struct slice
 {
     struct target t = target_of(key, revision);
     return find(m, &t);
+}
+
+static const struct memtable_node *get_by_search(const struct memtable *m, struct slice key,
+                                                 int64_t revision)
+{
+    const struct memtable_node *node = memtable_seek(m, key, revision);
+    return node && slice_equal(memtable_key(node), key) ? node : NULL;
+}
+
+const struct memtable_node *memtable_get(const struct memtable *m, struct slice key,
+                                         int64_t revision)
+{
+    const struct memtable_node *node;
+    if (!memtable_index_get(&m->index, key, &node))
+        return get_by_search(m, key, revision);
+    for (int step = 0; node && node->main > revision; step++) {
+        if (step == VERSION_STEPS)
+            return get_by_search(m, key, revision);
+        node = link_load(node, 0);
+        if (node && !slice_equal(memtable_key(node), key))
+            return NULL;
+    }
+    return node;
 }
 
 const struct memtable_node *memtable_next(const struct memtable_node *node)
