@@ -263,6 +263,15 @@ size_t memtable_count(const struct memtable *m)
     return m->count;
 }
 
+/* One step of a search: what the link leads to. Most steps end at a node that is too far, and the
+ * search goes down: what it meets there is fetched while the two are compared. */
+static struct memtable_node *link_try(const struct memtable_node *node, int level)
+{
+    if (level > 0)
+        __builtin_prefetch(link_load(node, level - 1));
+    return link_load(node, level);
+}
+
 /* The first node that is not before the target. */
 static struct memtable_node *find(const struct memtable *m, const struct target *t)
 {
@@ -270,7 +279,7 @@ static struct memtable_node *find(const struct memtable *m, const struct target 
     const struct memtable_node *too_far = NULL; /* known from the level above */
     int level = atomic_load_explicit(&m->height, memory_order_relaxed) - 1;
     for (;;) {
-        struct memtable_node *next = link_load(at, level);
+        struct memtable_node *next = link_try(at, level);
         if (next && next != too_far && node_is_before(next, t)) {
             at = next;
             continue;
@@ -290,7 +299,7 @@ static void fingers_find(const struct memtable *m, const struct target *t, struc
     const struct memtable_node *too_far = NULL;
     int level = atomic_load_explicit(&m->height, memory_order_relaxed) - 1;
     while (level >= 0) {
-        struct memtable_node *next = link_load(at.node, level);
+        struct memtable_node *next = link_try(at.node, level);
         if (next && next != too_far && node_is_before(next, t)) {
             at.sum += span_sum(at.node, level);
             at.node = next;
