@@ -95,8 +95,8 @@ static bool find_in_memtables(const struct kv_view *view, struct slice key, int6
                               struct kv_record *ret_record)
 {
     for (size_t i = 0; i < view->memtable_count; i++) {
-        const struct memtable_node *node = memtable_seek(view->memtables[i], key, revision);
-        if (node && slice_equal(memtable_key(node), key)) {
+        const struct memtable_node *node = memtable_get(view->memtables[i], key, revision);
+        if (node) {
             *ret_record = memtable_record(node);
             return true;
         }

@@ -11,6 +11,8 @@
  * the one before that which it leads to (the spans of Pugh's "A Skip List Cookbook", 1990, §3.4,
  * as in Redis' sorted sets): so the sum of all nodes before a place is one search. On level 0 it
  * is the node's own change. Only the writer's thread looks at sums; those of a frozen table rest.
+ *
+ * Who wants one key, as each put does, finds it by its hash (storage/memtable_index.h).
  */
 #include "storage/memtable.h"
 
@@ -21,10 +23,12 @@
 #include "base/bytes.h"
 #include "base/prng.h"
 #include "storage/chunks.h"
+#include "storage/memtable_index.h"
 
 enum {
-    HEIGHT_MAX = 12, /* with a quarter of the nodes going one level up: 16 M nodes */
-    MARK_NODES = 128 /* inserted from one mark to the next */
+    HEIGHT_MAX = 12,  /* with a quarter of the nodes going one level up: 16 M nodes */
+    MARK_NODES = 128, /* inserted from one mark to the next */
+    VERSION_STEPS = 8 /* back from the newest of a key before it is searched for */
 };
 
 struct memtable_node {
@@ -64,6 +68,7 @@ struct marks {
 struct memtable {
     struct memtable_node *head; /* before all: links alone */
     atomic_int height;          /* levels in use */
+    struct memtable_index index;
     /* The writer's alone from here on. The node before the last inserted one's place, or that
      * one itself, at each level. */
     struct finger finger[HEIGHT_MAX];
@@ -213,7 +218,7 @@ struct memtable *memtable_new_pooled(struct chunk_pool *pool)
     m->prng = prng_seeded(1); /* heights are of no consequence to replicas, but runs repeat */
     atomic_init(&m->height, 1);
     m->head = node_alloc(m, 0, HEIGHT_MAX);
-    if (!m->head) {
+    if (!m->head || !memtable_index_init(&m->index, &m->nodes)) {
         memtable_unref(m);
         return NULL;
     }
@@ -258,6 +263,15 @@ size_t memtable_count(const struct memtable *m)
     return m->count;
 }
 
+/* One step of a search: what the link leads to. Most steps end at a node that is too far, and the
+ * search goes down: what it meets there is fetched while the two are compared. */
+static struct memtable_node *link_try(const struct memtable_node *node, int level)
+{
+    if (level > 0)
+        __builtin_prefetch(link_load(node, level - 1));
+    return link_load(node, level);
+}
+
 /* The first node that is not before the target. */
 static struct memtable_node *find(const struct memtable *m, const struct target *t)
 {
@@ -265,7 +279,7 @@ static struct memtable_node *find(const struct memtable *m, const struct target 
     const struct memtable_node *too_far = NULL; /* known from the level above */
     int level = atomic_load_explicit(&m->height, memory_order_relaxed) - 1;
     for (;;) {
-        struct memtable_node *next = link_load(at, level);
+        struct memtable_node *next = link_try(at, level);
         if (next && next != too_far && node_is_before(next, t)) {
             at = next;
             continue;
@@ -285,7 +299,7 @@ static void fingers_find(const struct memtable *m, const struct target *t, struc
     const struct memtable_node *too_far = NULL;
     int level = atomic_load_explicit(&m->height, memory_order_relaxed) - 1;
     while (level >= 0) {
-        struct memtable_node *next = link_load(at.node, level);
+        struct memtable_node *next = link_try(at.node, level);
         if (next && next != too_far && node_is_before(next, t)) {
             at.sum += span_sum(at.node, level);
             at.node = next;
@@ -389,6 +403,8 @@ bool memtable_insert(struct memtable *m, const struct kv_record *record)
     bool is_mark = m->count % MARK_NODES == 0;
     if (is_mark && m->marks.count == m->marks.capacity && !marks_grow(&m->marks))
         return false;
+    if (!memtable_index_reserve(&m->index))
+        return false;
     struct target t = target_of(record->key, record->mod.main);
     int height = height_draw(&m->prng);
     struct memtable_node *node = node_new(m, record, t.prefix, height);
@@ -399,6 +415,7 @@ bool memtable_insert(struct memtable *m, const struct kv_record *record)
     height_raise(m, height);
     sums_add(m, node, height);
     link_in(m, node, height);
+    memtable_index_put(&m->index, node);
     if (is_mark)
         m->marks.nodes[m->marks.count++] = node;
     m->last_mod = record->mod;
@@ -413,6 +430,29 @@ const struct memtable_node *memtable_seek(const struct memtable *m, struct slice
 {
     struct target t = target_of(key, revision);
     return find(m, &t);
+}
+
+static const struct memtable_node *get_by_search(const struct memtable *m, struct slice key,
+                                                 int64_t revision)
+{
+    const struct memtable_node *node = memtable_seek(m, key, revision);
+    return node && slice_equal(memtable_key(node), key) ? node : NULL;
+}
+
+const struct memtable_node *memtable_get(const struct memtable *m, struct slice key,
+                                         int64_t revision)
+{
+    const struct memtable_node *node;
+    if (!memtable_index_get(&m->index, key, &node))
+        return get_by_search(m, key, revision);
+    for (int step = 0; node && node->main > revision; step++) {
+        if (step == VERSION_STEPS)
+            return get_by_search(m, key, revision);
+        node = link_load(node, 0);
+        if (node && !slice_equal(memtable_key(node), key))
+            return NULL;
+    }
+    return node;
 }
 
 const struct memtable_node *memtable_next(const struct memtable_node *node)

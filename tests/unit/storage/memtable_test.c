@@ -123,10 +123,105 @@ Test(memtable, seek_finds_what_a_scan_of_the_array_finds)
     memtable_unref(m);
 }
 
+/* ---- one key ---- */
+
+/* What memtable_get should find, by the order of keys. */
+static const struct memtable_node *sought(const struct memtable *m, struct slice key,
+                                          int64_t revision)
+{
+    const struct memtable_node *node = memtable_seek(m, key, revision);
+    return node && slice_equal(memtable_key(node), key) ? node : NULL;
+}
+
+Test(memtable, get_finds_what_seek_finds_of_the_key)
+{
+    for (uint64_t seed = 1; seed <= 5; seed++) {
+        struct memtable *m = filled(seed);
+        struct prng p = prng_seeded(seed + 10);
+        int found = 0;
+        for (int step = 0; step < 20000; step++) {
+            uint8_t key[KEY_BYTES_MAX];
+            struct slice probe = slice_of(key, key_draw(&p, key));
+            int64_t revision = (int64_t)prng_below(&p, RECORDS + 4);
+            const struct memtable_node *node = memtable_get(m, probe, revision);
+            cr_assert_eq(node, sought(m, probe, revision));
+            found += node != NULL;
+        }
+        cr_assert_gt(found, 1000);
+        cr_assert_lt(found, 19000);
+        for (int i = 0; i < RECORDS; i++)
+            assert_same(memtable_get(m, model[i].record.key, 2 + i), &model[i].record);
+        memtable_unref(m);
+    }
+}
+
 static struct kv_record numbered(uint8_t key[8], uint64_t number, int64_t main)
 {
     put_be64(key, number);
     return (struct kv_record){ .key = slice_of(key, 8), .mod = { .main = main } };
+}
+
+static void insert_text(struct memtable *m, const char *key, int64_t main, bool tombstone)
+{
+    struct kv_record r = { .key = slice_of_text(key),
+                           .mod = { .main = main },
+                           .tombstone = tombstone };
+    cr_assert(memtable_insert(m, &r));
+}
+
+/* The main of what is found; 0: nothing. */
+static int64_t got(const struct memtable *m, const char *key, int64_t revision)
+{
+    const struct memtable_node *node = memtable_get(m, slice_of_text(key), revision);
+    return node ? memtable_revision(node) : 0;
+}
+
+/* Versions of "k" at 150, 250, ..., every third a tombstone, among neighbours. */
+Test(memtable, get_steps_to_the_version_of_a_revision)
+{
+    struct memtable *m = memtable_new();
+    cr_assert_eq(got(m, "", INT64_MAX), 0);
+    cr_assert_eq(got(m, "k", INT64_MAX), 0);
+    enum { VERSIONS = 40 };
+    for (int64_t i = 1; i <= VERSIONS; i++) {
+        insert_text(m, "j", 100 * i, false);
+        insert_text(m, "k", 100 * i + 50, i % 3 == 0);
+        insert_text(m, i == 7 ? "" : "kk", 100 * i + 51, false);
+        cr_assert_eq(got(m, "k", INT64_MAX), 100 * i + 50);
+    }
+    for (int64_t revision = 0; revision < 100 * (VERSIONS + 1); revision++) {
+        int64_t i = (revision - 50) / 100;
+        cr_assert_eq(got(m, "k", revision), i > 0 ? 100 * i + 50 : 0);
+        cr_assert_eq(got(m, "j", revision), revision / 100 * 100);
+        cr_assert_eq(got(m, "", revision), revision < 751 ? 0 : 751);
+        if (i > 0) {
+            struct kv_record r = memtable_record(memtable_get(m, slice_of_text("k"), revision));
+            cr_assert_eq(r.tombstone, i % 3 == 0);
+        }
+    }
+    cr_assert_eq(got(m, "jj", INT64_MAX), 0, "between two that are there");
+    cr_assert_eq(got(m, "kkk", INT64_MAX), 0, "behind all");
+    memtable_unref(m);
+}
+
+Test(memtable, get_finds_each_of_very_many_keys)
+{
+    struct memtable *m = memtable_new();
+    uint8_t key[8];
+    enum { KEYS = 150000 };
+    for (uint64_t i = 0; i < KEYS; i++) {
+        struct kv_record r = numbered(key, i * 2, (int64_t)i + 2);
+        cr_assert(memtable_insert(m, &r));
+        cr_assert_not_null(memtable_get(m, r.key, INT64_MAX));
+    }
+    for (uint64_t i = 0; i < KEYS; i++) {
+        put_be64(key, i * 2);
+        const struct memtable_node *node = memtable_get(m, slice_of(key, 8), INT64_MAX);
+        cr_assert(node && memtable_revision(node) == (int64_t)i + 2);
+        put_be64(key, i * 2 + 1);
+        cr_assert_null(memtable_get(m, slice_of(key, 8), INT64_MAX));
+    }
+    memtable_unref(m);
 }
 
 /* The writer's finger is exact only directly behind the last insert. */
@@ -255,7 +350,9 @@ static void *reader_run(void *arg)
             uint8_t key[8];
             put_be64(key, key_of_write(main));
             const struct memtable_node *n = memtable_seek(s->m, slice_of(key, 8), main);
-            if (!n || !node_is_sound(n) || memtable_record(n).mod.main != main)
+            if (!n || !node_is_sound(n) || memtable_record(n).mod.main != main ||
+                memtable_get(s->m, slice_of(key, 8), main) != n ||
+                memtable_get(s->m, slice_of(key, 8), main - 1))
                 atomic_fetch_add(&s->failures, 1);
         }
         if (!walk_is_sound(s))
@@ -276,6 +373,62 @@ Test(memtable, readers_on_other_threads_see_all_that_was_inserted, .timeout = 60
         struct kv_record r = numbered(key, key_of_write(main), main);
         put_le64(value, (uint64_t)main);
         r.value = slice_of(value, sizeof value);
+        cr_assert(memtable_insert(s.m, &r));
+        atomic_store_explicit(&s.complete, main, memory_order_release);
+    }
+    for (int i = 0; i < READERS; i++)
+        cr_assert_eq(pthread_join(readers[i], NULL), 0);
+    cr_assert_eq(atomic_load(&s.failures), 0);
+    memtable_unref(s.m);
+}
+
+/* Every second write is of key 0, the others of more keys in turn. */
+enum { TURN_KEYS = 4000 };
+
+static uint64_t turn_key(int64_t main)
+{
+    return main % 2 != 0 ? 0 : 1 + (uint64_t)main / 2 % TURN_KEYS;
+}
+
+static bool turn_is_got(struct shared *s, int64_t main, int64_t revision)
+{
+    uint8_t key[8];
+    put_be64(key, turn_key(main));
+    const struct memtable_node *node = memtable_get(s->m, slice_of(key, 8), revision);
+    return node && memtable_revision(node) == main;
+}
+
+/* What was complete is got at its own revision, and until the key's next. */
+static void *turns_reader_run(void *arg)
+{
+    struct shared *s = arg;
+    struct prng p = prng_seeded(19);
+    int64_t complete;
+    do {
+        complete = atomic_load_explicit(&s->complete, memory_order_acquire);
+        for (int i = 0; i < 300 && complete > 0; i++) {
+            int64_t main = 1 + (int64_t)prng_below(&p, (uint64_t)complete);
+            int64_t next = main % 2 != 0 ? main + 2 : main + 2 * TURN_KEYS;
+            uint8_t absent[8];
+            put_be64(absent, 1 + TURN_KEYS + (uint64_t)main);
+            if (!turn_is_got(s, main, main) ||
+                !turn_is_got(s, main, next <= complete ? next - 1 : main) ||
+                memtable_get(s->m, slice_of(absent, 8), INT64_MAX))
+                atomic_fetch_add(&s->failures, 1);
+        }
+    } while (complete < WRITES);
+    return NULL;
+}
+
+Test(memtable, readers_on_other_threads_get_every_version, .timeout = 60)
+{
+    struct shared s = { .m = memtable_new() };
+    pthread_t readers[READERS];
+    for (int i = 0; i < READERS; i++)
+        cr_assert_eq(pthread_create(&readers[i], NULL, turns_reader_run, &s), 0);
+    for (int64_t main = 1; main <= WRITES; main++) {
+        uint8_t key[8];
+        struct kv_record r = numbered(key, turn_key(main), main);
         cr_assert(memtable_insert(s.m, &r));
         atomic_store_explicit(&s.complete, main, memory_order_release);
     }
