@@ -57,15 +57,21 @@ struct journal_slots {
     struct journal_op op;
 };
 
+struct journal_new_segment {
+    struct io *io;
+    int dir_fd;
+    bool direct;
+    bool rests; /* in a job: again and again, for those who write beside it */
+    uint64_t bytes;
+    uint32_t id;
+};
+
 /* Makes one segment in a job, which touches nothing but this. */
 struct journal_maker {
     struct io_job job;
     struct journal *j;
     bool running;
-    struct io *io;
-    int dir_fd;
-    bool direct;
-    uint64_t segment_bytes;
+    struct journal_new_segment wanted;
     struct journal_segment *segment; /* fd < 0: -errno */
 };
 
@@ -144,9 +150,10 @@ enum journal_err journal_err_of(int64_t negative_errno);
 
 /* ---- journal_segments.c ---- */
 
+/* As the journal's others. */
+struct journal_new_segment journal_new_segment(const struct journal *j, uint32_t id);
 /* Pre-written with zeros, durable with its name; blocking. The fd, or -errno. */
-int journal_segment_make(struct io *io, int dir_fd, uint32_t id, uint64_t segment_bytes,
-                         bool direct);
+int journal_segment_make(const struct journal_new_segment *n);
 enum { JOURNAL_SEGMENT_NAME_BYTES = 16 };
 void journal_segment_name(char *to, uint32_t id);
 extern const char journal_segment_name_unfinished[];

@@ -183,7 +183,8 @@ static enum journal_err segment_add(struct journal *j)
     struct journal_segment *s = journal_segment_new(id);
     if (!s)
         return JOURNAL_E_NOMEM;
-    s->fd = journal_segment_make(j->io, j->dir_fd, id, j->segment_bytes, j->direct);
+    struct journal_new_segment wanted = journal_new_segment(j, id);
+    s->fd = journal_segment_make(&wanted);
     if (s->fd < 0) {
         enum journal_err err = journal_err_of(s->fd);
         free(s);

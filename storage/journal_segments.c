@@ -5,7 +5,11 @@
 #include "base/assert.h"
 #include "storage/journal_internal.h"
 
-enum { ZERO_BYTES = 256 << 10 };
+enum {
+    ZERO_BYTES = 256 << 10,
+    /* After each, while the loop runs: clients wait for what is written beside it. */
+    REST_US = 1000,
+};
 
 /* A segment gets its name only when it is whole: what stands under this one never was. */
 const char journal_segment_name_unfinished[] = "new.seg";
@@ -39,49 +43,63 @@ void journal_segment_forget(struct journal *j, struct journal_segment *s)
 
 /* ---- making ---- */
 
-static int zeros_write(struct io *io, int fd, uint64_t bytes)
+static int zeros_write(const struct journal_new_segment *n, int fd)
 {
     uint8_t *zeros = aligned_alloc(IO_ALIGN_BYTES, ZERO_BYTES);
     if (!zeros)
         return -ENOMEM;
     memset(zeros, 0, ZERO_BYTES);
     int err = 0;
-    for (uint64_t at = 0; at < bytes && err == 0; at += ZERO_BYTES) {
-        size_t size = bytes - at < ZERO_BYTES ? (size_t)(bytes - at) : ZERO_BYTES;
-        err = io->ops->file_write_now(io, fd, slice_of(zeros, size), at);
+    for (uint64_t at = 0; at < n->bytes && err == 0; at += ZERO_BYTES) {
+        size_t size = n->bytes - at < ZERO_BYTES ? (size_t)(n->bytes - at) : ZERO_BYTES;
+        err = n->io->ops->file_write_now(n->io, fd, slice_of(zeros, size), at);
+        if (n->rests)
+            n->io->ops->pause(n->io, REST_US);
     }
     free(zeros);
     return err;
 }
 
-static int file_fill(struct io *io, int dir_fd, int fd, uint32_t id, uint64_t segment_bytes)
+static int file_fill(const struct journal_new_segment *n, int fd)
 {
-    int err = zeros_write(io, fd, segment_bytes);
+    struct io *io = n->io;
+    int err = zeros_write(n, fd);
     if (err == 0)
         err = io->ops->file_sync_now(io, fd);
     if (err != 0)
         return err;
     char name[JOURNAL_SEGMENT_NAME_BYTES];
-    journal_segment_name(name, id);
-    err = io->ops->file_rename(io, dir_fd, journal_segment_name_unfinished, name);
-    return err != 0 ? err : io->ops->dir_sync(io, dir_fd);
+    journal_segment_name(name, n->id);
+    err = io->ops->file_rename(io, n->dir_fd, journal_segment_name_unfinished, name);
+    return err != 0 ? err : io->ops->dir_sync(io, n->dir_fd);
 }
 
-int journal_segment_make(struct io *io, int dir_fd, uint32_t id, uint64_t segment_bytes,
-                         bool direct)
+struct journal_new_segment journal_new_segment(const struct journal *j, uint32_t id)
 {
-    int err = io->ops->file_remove(io, dir_fd, journal_segment_name_unfinished);
+    return (struct journal_new_segment){
+        .io = j->io,
+        .dir_fd = j->dir_fd,
+        .direct = j->direct,
+        .bytes = j->segment_bytes,
+        .id = id,
+    };
+}
+
+int journal_segment_make(const struct journal_new_segment *n)
+{
+    struct io *io = n->io;
+    int err = io->ops->file_remove(io, n->dir_fd, journal_segment_name_unfinished);
     if (err != 0 && err != -ENOENT)
         return err;
-    enum io_open_flags flags = IO_OPEN_CREATE | (direct ? IO_OPEN_DIRECT : 0);
-    int fd = io->ops->file_open(io, dir_fd, journal_segment_name_unfinished, flags);
+    enum io_open_flags flags = IO_OPEN_CREATE | (n->direct ? IO_OPEN_DIRECT : 0);
+    int fd = io->ops->file_open(io, n->dir_fd, journal_segment_name_unfinished, flags);
     if (fd < 0)
         return fd;
-    err = file_fill(io, dir_fd, fd, id, segment_bytes);
+    err = file_fill(n, fd);
     if (err == 0)
         return fd;
     io->ops->file_close(io, fd);
-    IGNORE(io->ops->file_remove(io, dir_fd, journal_segment_name_unfinished),
+    IGNORE(io->ops->file_remove(io, n->dir_fd, journal_segment_name_unfinished),
            "gives the room back if it can; the next try removes it again");
     return err;
 }
@@ -89,8 +107,7 @@ int journal_segment_make(struct io *io, int dir_fd, uint32_t id, uint64_t segmen
 static void maker_run(struct io_job *job)
 {
     struct journal_maker *m = LIST_ENTRY(job, struct journal_maker, job);
-    m->segment->fd =
-        journal_segment_make(m->io, m->dir_fd, m->segment->id, m->segment_bytes, m->direct);
+    m->segment->fd = journal_segment_make(&m->wanted);
 }
 
 /* Only a full disk is an answer to live with; anything else may be a sync that failed. */
@@ -139,12 +156,10 @@ static bool maker_begin(struct journal *j)
         .job = { .run = maker_run, .done = maker_done },
         .j = j,
         .running = true,
-        .io = j->io,
-        .dir_fd = j->dir_fd,
-        .direct = j->direct,
-        .segment_bytes = j->segment_bytes,
+        .wanted = journal_new_segment(j, s->id),
         .segment = s,
     };
+    m->wanted.rests = true;
     list_init(&m->job.link);
     io_offload(j->io, &m->job);
     return true;
