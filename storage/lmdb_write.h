@@ -12,8 +12,8 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
-/* Around mdb_txn_commit; not nested. */
-void lmdb_write_steps_begin(void);
+/* Around mdb_txn_commit; not nested. `rest` is called after each step. */
+void lmdb_write_steps_begin(void (*rest)(void *owner), void *owner);
 void lmdb_write_steps_end(void);
 bool lmdb_write_in_steps(void);
 

@@ -14,15 +14,19 @@ void store_pace_begin(struct store_pace *p, uint64_t row_count)
 
 void store_pace_end(struct store_pace *p)
 {
+    p->rows = 0;
     p->row_count = 0;
+}
+
+void store_pace_rest(struct store_pace *p, struct io *io)
+{
+    uint32_t demand = atomic_load_explicit(&p->demand, memory_order_relaxed);
+    if (demand < STORE_PACE_HURRY && p->rows * DONE_BY > p->row_count * demand)
+        io->ops->pause(io, REST_US);
 }
 
 void store_pace_row(struct store_pace *p, struct io *io)
 {
-    p->rows++;
-    if (p->rows % REST_ROWS != 0 || p->row_count == 0)
-        return;
-    uint32_t demand = atomic_load_explicit(&p->demand, memory_order_relaxed);
-    if (demand < STORE_PACE_HURRY && p->rows * DONE_BY > p->row_count * demand)
-        io->ops->pause(io, REST_US);
+    if (++p->rows % REST_ROWS == 0 && p->row_count > 0)
+        store_pace_rest(p, io);
 }

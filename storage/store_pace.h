@@ -29,4 +29,7 @@ void store_pace_end(struct store_pace *p);
 /* One row more is written. */
 void store_pace_row(struct store_pace *p, struct io *io);
 
+/* Rests, if there is time: between two steps to the disk. */
+void store_pace_rest(struct store_pace *p, struct io *io);
+
 #endif

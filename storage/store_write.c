@@ -42,6 +42,12 @@ static enum store_err err_of_commit(const struct store_writer *w, int rc)
     return store_err_of_mdb(rc);
 }
 
+static void rest(void *owner)
+{
+    struct store *s = owner;
+    store_pace_rest(&s->pace, s->io);
+}
+
 enum store_err store_writer_commit(struct store_writer *w)
 {
     const struct store_meta meta = {
@@ -53,7 +59,7 @@ enum store_err store_writer_commit(struct store_writer *w)
     if (err != STORE_OK)
         return err;
     key_tree_writer_close(&w->keys);
-    lmdb_write_steps_begin();
+    lmdb_write_steps_begin(rest, w->store);
     int rc = mdb_txn_commit(w->txn);
     lmdb_write_steps_end();
     w->txn = NULL; /* a commit frees it, whatever it returns */
