@@ -36,6 +36,13 @@ size_t entry_payload_offset(const struct entry_header *header)
     return ENTRY_HEADER_BYTES + header->user.size;
 }
 
+struct slice entry_payload(struct slice entry)
+{
+    size_t header_bytes = get_le16(entry.data + AT_HEADER_BYTES);
+    ASSERT(header_bytes <= entry.size);
+    return slice_of(entry.data + header_bytes, entry.size - header_bytes);
+}
+
 size_t entry_size_bytes(const struct entry_header *header)
 {
     return entry_payload_offset(header) + header->payload_bytes;

@@ -64,6 +64,9 @@ size_t entry_payload_offset(const struct entry_header *header);
  * checksums. ASSERTs the bounds above: the caller checked its input. */
 void entry_seal(uint8_t *buffer, const struct entry_header *header);
 
+/* The payload of an entry that was decoded before, without looking at the rest again. */
+struct slice entry_payload(struct slice entry);
+
 /* The first entry in `in`, which may hold more: verified whole, header and payload.
  * On success *ret_size is the entry's length and *ret_payload views it. */
 enum entry_err entry_decode(struct slice in, struct entry_header *ret_header,

@@ -4,6 +4,7 @@
 
 #include "base/assert.h"
 #include "base/checksum.h"
+#include "base/varint.h"
 #include "proto/pb_arena.h"
 #include "server/machine_internal.h"
 #include "server/membership_change.h"
@@ -261,6 +262,38 @@ static enum machine_err apply_entry(struct machine *m, const struct entry_header
         return apply_config(m, header->pos.index, payload);
     }
     return MACHINE_E_UNKNOWN;
+}
+
+/* Length and bytes of the field of this number, which has to come first. */
+static bool first_field(struct slice message, uint32_t number, struct slice *ret_field)
+{
+    enum { WIRE_BYTES = 2 };
+    const uint8_t *end = message.data + message.size;
+    uint64_t size;
+    if (message.size == 0 || message.data[0] != (number << 3 | WIRE_BYTES))
+        return false;
+    const uint8_t *at = varint_get(message.data + 1, end, &size);
+    if (!at || size > (size_t)(end - at))
+        return false;
+    *ret_field = slice_of(at, size);
+    return true;
+}
+
+/* Without unpacking it: Command.put, PutRequest.key, each field 1 and written first. */
+static bool put_key(struct slice payload, struct slice *ret_key)
+{
+    struct slice put;
+    return first_field(payload, 1, &put) && first_field(put, 1, ret_key);
+}
+
+void machine_prefetch(const struct machine *m, const struct slice *payloads, size_t count)
+{
+    struct slice keys[KV_PREFETCH_MAX];
+    size_t key_count = 0;
+    ASSERT(count <= KV_PREFETCH_MAX);
+    for (size_t i = 0; i < count; i++)
+        key_count += put_key(payloads[i], &keys[key_count]);
+    kv_prefetch(m->kv, keys, key_count);
 }
 
 enum machine_err machine_apply(struct machine *m, const struct entry_header *header,

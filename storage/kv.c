@@ -115,6 +115,13 @@ enum kv_err kv_insert(struct kv *kv, struct kv_record *record)
     return memtable_insert(kv->active, record) ? KV_OK : KV_E_NOMEM;
 }
 
+void kv_prefetch(const struct kv *kv, const struct slice *keys, size_t count)
+{
+    for (size_t i = 0; i < kv->frozen_count; i++)
+        memtable_prefetch_get(kv->frozen[i], keys, count);
+    memtable_prefetch(kv->active, keys, count);
+}
+
 size_t kv_active_bytes(const struct kv *kv)
 {
     return memtable_bytes(kv->active);

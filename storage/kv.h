@@ -44,6 +44,11 @@ void kv_close(struct kv *kv); /* NULL is fine; no view is open */
  * KV_E_NOMEM: stop the node. */
 enum kv_err kv_insert(struct kv *kv, struct kv_record *record) __attribute__((warn_unused_result));
 
+/* Puts of these keys follow, at most KV_PREFETCH_MAX: what they will read comes into the
+ * processor's cache. */
+enum { KV_PREFETCH_MAX = 16 };
+void kv_prefetch(const struct kv *kv, const struct slice *keys, size_t count);
+
 size_t kv_active_bytes(const struct kv *kv);
 size_t kv_memtable_bytes(const struct kv *kv); /* active and frozen */
 

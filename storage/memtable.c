@@ -425,6 +425,54 @@ bool memtable_insert(struct memtable *m, const struct kv_record *record)
 
 /* ---- reading ---- */
 
+void memtable_prefetch_get(const struct memtable *m, const struct slice *keys, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        memtable_index_prefetch(&m->index, keys[i]);
+}
+
+/* One of several searches. */
+struct descent {
+    struct target target;
+    const struct memtable_node *at;
+    const struct memtable_node *too_far;
+    int level; /* -1: it has arrived */
+};
+
+static void descend(struct descent *d)
+{
+    const struct memtable_node *next = link_load(d->at, d->level);
+    if (next && next != d->too_far && node_is_before(next, &d->target)) {
+        d->at = next;
+    } else {
+        d->too_far = next;
+        if (--d->level < 0)
+            return;
+    }
+    __builtin_prefetch(link_load(d->at, d->level));
+}
+
+void memtable_prefetch(const struct memtable *m, const struct slice *keys, size_t count)
+{
+    ASSERT(count <= MEMTABLE_PREFETCH_MAX);
+    memtable_prefetch_get(m, keys, count);
+    struct descent descents[MEMTABLE_PREFETCH_MAX];
+    for (size_t i = 0; i < count; i++)
+        descents[i] = (struct descent){
+            .target = target_of(keys[i], INT64_MAX),
+            .at = m->head,
+            .level = atomic_load_explicit(&m->height, memory_order_relaxed) - 1,
+        };
+    for (size_t left = count; left > 0;) {
+        left = 0;
+        for (size_t i = 0; i < count; i++) {
+            if (descents[i].level >= 0)
+                descend(&descents[i]);
+            left += descents[i].level >= 0;
+        }
+    }
+}
+
 const struct memtable_node *memtable_seek(const struct memtable *m, struct slice key,
                                           int64_t revision)
 {

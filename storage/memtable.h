@@ -38,6 +38,14 @@ size_t memtable_count(const struct memtable *m);
 const struct memtable_node *memtable_get(const struct memtable *m, struct slice key,
                                          int64_t revision);
 
+/* Fetches what inserts of these keys will read, and lookups of them, into the processor's cache: up
+ * to MEMTABLE_PREFETCH_MAX searches side by side wait for memory together, each by itself would
+ * wait at every step. The writer's thread. */
+enum { MEMTABLE_PREFETCH_MAX = 16 };
+void memtable_prefetch(const struct memtable *m, const struct slice *keys, size_t count);
+/* The same for lookups alone. */
+void memtable_prefetch_get(const struct memtable *m, const struct slice *keys, size_t count);
+
 /* The first node at or after (key, revision): of `key` the newest with mod.main <= revision, else
  * of the next key its newest. NULL at the end. */
 const struct memtable_node *memtable_seek(const struct memtable *m, struct slice key,

@@ -212,6 +212,13 @@ void memtable_index_put(struct memtable_index *x, const struct memtable_node *no
     atomic_store_explicit(slot, word_of(node, hash), memory_order_release);
 }
 
+void memtable_index_prefetch(const struct memtable_index *x, struct slice key)
+{
+    const struct index_table *t = atomic_load_explicit(&x->table, memory_order_acquire);
+    if (t)
+        __builtin_prefetch(slot_at(t, place_of(t, hash_of(key))));
+}
+
 bool memtable_index_get(const struct memtable_index *x, struct slice key,
                         const struct memtable_node **ret_node)
 {

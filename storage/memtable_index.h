@@ -39,6 +39,9 @@ bool memtable_index_reserve(struct memtable_index *x) __attribute__((warn_unused
  * was reserved. */
 void memtable_index_put(struct memtable_index *x, const struct memtable_node *node);
 
+/* The key's slot on its way into the processor's cache. */
+void memtable_index_prefetch(const struct memtable_index *x, struct slice key);
+
 /* The newest node of the key; NULL: none. False: the index has given up. */
 bool memtable_index_get(const struct memtable_index *x, struct slice key,
                         const struct memtable_node **ret_node) __attribute__((warn_unused_result));

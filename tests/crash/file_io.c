@@ -169,7 +169,7 @@ static int dir_sync(struct io *io, int dir_fd)
     return fsync(dir_fd) == 0 ? 0 : -errno;
 }
 
-static void pause(struct io *io, uint32_t us)
+static void job_pause(struct io *io, uint32_t us)
 {
     (void)io;
     (void)us;
@@ -205,7 +205,7 @@ static const struct io_ops ops = {
     .dir_open = dir_open,
     .dir_sync = dir_sync,
     .offload = offload,
-    .pause = pause,
+    .pause = job_pause,
     .cancel = cancel,
 };
 

@@ -56,7 +56,7 @@ static int net_connect(struct io *io, const struct io_addr *addr, io_done_fn *fn
     return -ECONNREFUSED;
 }
 
-static void pause(struct io *io, uint32_t us)
+static void job_pause(struct io *io, uint32_t us)
 {
     (void)io;
     (void)us;
@@ -157,7 +157,7 @@ static const struct io_ops ops = {
     .shutdown = net_shutdown,
     .close = net_close,
     .offload = offload,
-    .pause = pause,
+    .pause = job_pause,
     .cancel = net_cancel,
 };
 

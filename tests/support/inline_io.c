@@ -18,7 +18,7 @@ static uint64_t random_none(struct io *io)
     return 4; /* as good as any, and the same in each run */
 }
 
-static void pause(struct io *io, uint32_t us)
+static void job_pause(struct io *io, uint32_t us)
 {
     (void)io;
     (void)us;
@@ -175,7 +175,7 @@ static const struct io_ops ops = {
     .dir_open = open_none,
     .dir_sync = fd_sync_none,
     .offload = offload,
-    .pause = pause,
+    .pause = job_pause,
     .cancel = cancel,
 };
 

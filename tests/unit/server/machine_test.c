@@ -420,3 +420,29 @@ Test(machine, replicas_agree_whatever_they_flush_and_whoever_waits)
     arena_done(&small);
     machine_rig_done(&other);
 }
+
+Test(machine, a_prefetch_takes_any_payload)
+{
+    static const char *const payloads[] = {
+        "",
+        "\x0a",
+        "\x0a\x05",
+        "\x0a\x05\x0a\x03"
+        "abc",
+        "\x0a\x05\x0a\x04"
+        "abc",
+        "\x0a\x7f\x0a\x01"
+        "a",
+        "\x12\x03\x0a\x01"
+        "a",
+        "\x0a\x03\x12\x01"
+        "a",
+        "\x0a\xff\xff\xff\xff",
+    };
+    struct slice slices[KV_PREFETCH_MAX];
+    size_t count = sizeof payloads / sizeof payloads[0];
+    for (size_t i = 0; i < count; i++)
+        slices[i] = slice_of_text(payloads[i]);
+    machine_prefetch(rig.machine, slices, count);
+    machine_prefetch(rig.machine, slices, 0);
+}

@@ -225,6 +225,25 @@ Test(memtable, get_finds_each_of_very_many_keys)
 }
 
 /* The writer's finger is exact only directly behind the last insert. */
+/* A prefetch is of no consequence but for time: that it ends, whatever the keys are. */
+Test(memtable, prefetch_changes_nothing)
+{
+    struct memtable *empty = memtable_new();
+    struct memtable *m = filled(5);
+    size_t bytes = memtable_bytes(m);
+    for (size_t count = 0; count <= MEMTABLE_PREFETCH_MAX; count++) {
+        struct slice keys[MEMTABLE_PREFETCH_MAX];
+        for (size_t i = 0; i < count; i++)
+            keys[i] = i % 3 == 2 ? slice_of(NULL, 0) : model[i * 97 + count].record.key;
+        memtable_prefetch(empty, keys, count);
+        memtable_prefetch(m, keys, count);
+    }
+    cr_assert_eq(memtable_bytes(m), bytes);
+    cr_assert_eq(memtable_count(m), RECORDS);
+    memtable_unref(m);
+    memtable_unref(empty);
+}
+
 Test(memtable, interleaved_runs_stay_in_order)
 {
     struct memtable *m = memtable_new();
