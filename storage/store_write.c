@@ -31,9 +31,12 @@ enum store_err store_writer_begin(struct store_writer *w, struct store *s)
     return txn_begin(w);
 }
 
-/* LMDB calls a write that ended early EIO (mdb_page_flush), and the usual reason is a full disk. */
+/* LMDB calls a write that ended early EIO (mdb_page_flush), and the usual reason is a full disk. A
+ * place that no file has comes of a list of free pages that is damaged: LMDB takes them unseen. */
 static enum store_err err_of_commit(const struct store_writer *w, int rc)
 {
+    if (rc == EINVAL)
+        return STORE_E_CORRUPT;
     int fd;
     struct statvfs disk;
     if (rc == EIO && mdb_env_get_fd(w->store->env, &fd) == MDB_SUCCESS &&

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/assert.h"
+#include "base/bytes.h"
 #include "storage/key_tree.h"
 #include "storage/rev_tree.h"
 #include "storage/store_guard.h"
@@ -28,6 +29,19 @@ static uint8_t *file;
 static size_t file_bytes;
 static char file_path[2 * STORE_RIG_PATH_BYTES];
 
+static void file_get(void)
+{
+    IGNORE(snprintf(file_path, sizeof file_path, "%s/data.mdb", rig.path) < 0, "it fits");
+    int fd = open(file_path, O_RDONLY | O_CLOEXEC);
+    struct stat stat;
+    cr_assert_eq(fstat(fd, &stat), 0);
+    file_bytes = (size_t)stat.st_size;
+    free(file);
+    file = malloc(file_bytes);
+    cr_assert_eq(read(fd, file, file_bytes), (ssize_t)file_bytes);
+    close(fd);
+}
+
 static void setup(void)
 {
     store_rig_init(&rig);
@@ -43,14 +57,7 @@ static void setup(void)
     cr_assert_eq(store_rig_flush(&rig, &flush), STORE_OK);
     memtable_unref(memtable);
     store_rig_close(&rig);
-    IGNORE(snprintf(file_path, sizeof file_path, "%s/data.mdb", rig.path) < 0, "it fits");
-    int fd = open(file_path, O_RDONLY | O_CLOEXEC);
-    struct stat stat;
-    cr_assert_eq(fstat(fd, &stat), 0);
-    file_bytes = (size_t)stat.st_size;
-    file = malloc(file_bytes);
-    cr_assert_eq(read(fd, file, file_bytes), (ssize_t)file_bytes);
-    close(fd);
+    file_get();
 }
 
 static void teardown(void)
@@ -144,7 +151,7 @@ static void log_read(void)
             _exit(WRONG);
 }
 
-static void write_more(void)
+static enum store_err change_more(uint64_t log_keep_index)
 {
     struct memtable *memtable = memtable_new();
     for (int i = 0; i < 30; i++)
@@ -152,8 +159,10 @@ static void write_more(void)
     struct store_flush flush = store_rig_flush_of(&rig, memtable, NULL, 0);
     flush.state.revision = model.revision;
     flush.state.compact_revision = model.revision - 5;
-    flush.log_keep_index = 20;
-    end_unless_ok(store_rig_flush(&rig, &flush));
+    flush.log_keep_index = log_keep_index;
+    enum store_err err = store_rig_flush(&rig, &flush);
+    memtable_unref(memtable);
+    return err;
 }
 
 static _Noreturn void child(bool writes)
@@ -175,7 +184,7 @@ static _Noreturn void child(bool writes)
     log_read();
     mdb_txn_abort(txn);
     if (writes)
-        write_more();
+        end_unless_ok(change_more(20));
     _exit(SOUND);
 }
 
@@ -232,4 +241,34 @@ Test(store_damage, nor_where_pages_make_no_sense)
 Test(store_damage, a_write_finds_it_or_marks_it)
 {
     runs(3, true, false);
+}
+
+/* Of LMDB 0.9's file (mdb.c: MDB_page, MDB_meta, MDB_db): the newest meta page has the root of the
+ * tree of free pages, whose first row ends with the number of one. */
+static uint8_t *a_free_page(void)
+{
+    enum { META_FREE_ROOT = 80, META_TXN = 144, PAGE_NODES = 16, NODE_HEADER = 8, TXN_BYTES = 8 };
+    uint8_t *metas[] = { file, file + 4096 };
+    bool second = get_le64(metas[1] + META_TXN) > get_le64(metas[0] + META_TXN);
+    uint64_t root = get_le64(metas[second] + META_FREE_ROOT);
+    cr_assert_lt(root, file_bytes / 4096);
+    uint8_t *node = file + root * 4096 + get_le16(file + root * 4096 + PAGE_NODES);
+    uint8_t *list = node + NODE_HEADER + TXN_BYTES;
+    uint64_t count = get_le64(list);
+    cr_assert(count > 0 && count < 500, "%lu", (unsigned long)count);
+    return list + 8 * count;
+}
+
+Test(store_damage, a_free_page_that_no_file_has_is_damage)
+{
+    cr_assert_eq(store_rig_open(&rig), STORE_OK);
+    for (int i = 0; i < 3; i++)
+        cr_assert_eq(change_more(1), STORE_OK);
+    store_rig_close(&rig);
+    file_get();
+    uint8_t *page = a_free_page();
+    put_le64(page, ~get_le64(page));
+    file_put();
+    int outcome = outcome_of(true);
+    cr_assert_eq(outcome, CORRUPT, "exit %d", outcome);
 }
