@@ -3,7 +3,7 @@
 enum {
     REST_ROWS = 64, /* tens of microseconds of work */
     REST_US = 1000,
-    DONE_BY = 700, /* permille of the memory: what then is left is for the unforeseen */
+    DONE_BY = 700, /* permille of the memory; what then is left is for the unforeseen */
 };
 
 void store_pace_begin(struct store_pace *p, uint64_t row_count)
@@ -21,7 +21,7 @@ void store_pace_end(struct store_pace *p)
 void store_pace_rest(struct store_pace *p, struct io *io)
 {
     uint32_t demand = atomic_load_explicit(&p->demand, memory_order_relaxed);
-    if (demand < STORE_PACE_HURRY && p->rows * DONE_BY > p->row_count * demand)
+    if (p->rows * DONE_BY > p->row_count * demand)
         io->ops->pause(io, REST_US);
 }
 
