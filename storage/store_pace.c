@@ -3,7 +3,7 @@
 enum {
     REST_ROWS = 64, /* tens of microseconds of work */
     REST_US = 1000,
-    DONE_BY = 700, /* permille of the memory; what then is left is for the unforeseen */
+    DONE_BY = 800, /* permille of the memory; what then is left is for the unforeseen */
 };
 
 void store_pace_begin(struct store_pace *p, uint64_t row_count)

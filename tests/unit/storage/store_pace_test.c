@@ -47,12 +47,12 @@ Test(store_pace, it_rests_while_it_is_ahead_of_what_fills)
 {
     struct store_pace p = { 0 };
     store_pace_begin(&p, 6400);
-    demand_set(&p, 350);
+    demand_set(&p, 400);
     cr_assert_eq(rests_of(&p, 3200), 0, "a half is done when a half of the time is gone");
     cr_assert_eq(rests_of(&p, 640), 10);
-    demand_set(&p, 500);
+    demand_set(&p, 600);
     cr_assert_eq(rests_of(&p, 640), 0);
-    demand_set(&p, 700);
+    demand_set(&p, 800);
     cr_assert_eq(rests_of(&p, 1920), 0);
 }
 
