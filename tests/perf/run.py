@@ -7,7 +7,6 @@ import rows
 from nodes import NODES, Cluster
 
 PROBE_ROUNDS = 2000
-WARM_UP_S = 1
 
 
 class Session:
@@ -68,7 +67,7 @@ def measure(session, cluster, workload):
     seconds = session.options.seconds
     raw = session.bench().run(
         cluster.target(session.options.target), cluster.pids(), workload.bench,
-        [*workload.arguments(), "--seconds", seconds, "--warm-up", WARM_UP_S],
+        [*workload.arguments(), "--seconds", seconds, "--warm-up", workload.warm_up_s],
         seconds + load.EXTRA_S)
     figures = load.figures(raw, NODES, rows.KEY_BYTES + workload.value_bytes)
     session.record(cluster.system.name, workload.name, figures, raw)
