@@ -51,8 +51,9 @@ void node_flush_pace(struct node *node)
 {
     if (!node->flush.is_running)
         return;
-    bool is_awaited = node->is_closing || journal_is_short(node) || node_install_holds(node) ||
-                      node_send_awaits_flush(node) || !list_is_empty(&node->compaction_waits);
+    bool is_awaited = node->is_closing || node->has_failed || journal_is_short(node) ||
+                      node_install_holds(node) || node_send_awaits_flush(node) ||
+                      !list_is_empty(&node->compaction_waits);
     uint64_t flushing = node->flush.flush.state.applied.index;
     store_flush_demand(node->store, is_awaited ? 1000 : memory_fill(node, flushing));
 }

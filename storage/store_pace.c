@@ -21,12 +21,12 @@ void store_pace_end(struct store_pace *p)
 void store_pace_rest(struct store_pace *p, struct io *io)
 {
     uint32_t demand = atomic_load_explicit(&p->demand, memory_order_relaxed);
-    if (p->rows * DONE_BY > p->row_count * demand)
+    if (p->row_count > 0 && p->rows * DONE_BY > p->row_count * demand)
         io->ops->pause(io, REST_US);
 }
 
 void store_pace_row(struct store_pace *p, struct io *io)
 {
-    if (++p->rows % REST_ROWS == 0 && p->row_count > 0)
+    if (++p->rows % REST_ROWS == 0)
         store_pace_rest(p, io);
 }

@@ -316,6 +316,10 @@ Test(memtable, refuses_a_revision_that_does_not_ascend, .signal = SIGABRT)
 enum { WRITES = 60000, READERS = 3 };
 
 struct shared {
+    uint64_t (*key_of)(int64_t main); /* which key each write is of */
+    /* What a reader sees of a write that is complete, as all up to `complete` are. */
+    bool (*is_sound)(struct shared *s, int64_t main, int64_t complete);
+    bool walks; /* readers look at all of it, too: each key is written once */
     struct memtable *m;
     atomic_int_fast64_t complete; /* everything up to this revision is inserted */
     atomic_int failures;
@@ -366,39 +370,51 @@ static void *reader_run(void *arg)
         complete = atomic_load_explicit(&s->complete, memory_order_acquire);
         for (int i = 0; i < 300 && complete > 0; i++) {
             int64_t main = 1 + (int64_t)prng_below(&p, (uint64_t)complete);
-            uint8_t key[8];
-            put_be64(key, key_of_write(main));
-            const struct memtable_node *n = memtable_seek(s->m, slice_of(key, 8), main);
-            if (!n || !node_is_sound(n) || memtable_record(n).mod.main != main ||
-                memtable_get(s->m, slice_of(key, 8), main) != n ||
-                memtable_get(s->m, slice_of(key, 8), main - 1))
+            if (!s->is_sound(s, main, complete))
                 atomic_fetch_add(&s->failures, 1);
         }
-        if (!walk_is_sound(s))
+        if (s->walks && !walk_is_sound(s))
             atomic_fetch_add(&s->failures, 1);
     } while (complete < WRITES);
     return NULL;
 }
 
-Test(memtable, readers_on_other_threads_see_all_that_was_inserted, .timeout = 60)
+static void write_beside_readers(struct shared *s)
 {
-    struct shared s = { .m = memtable_new() };
     pthread_t readers[READERS];
+    s->m = memtable_new();
     for (int i = 0; i < READERS; i++)
-        cr_assert_eq(pthread_create(&readers[i], NULL, reader_run, &s), 0);
+        cr_assert_eq(pthread_create(&readers[i], NULL, reader_run, s), 0);
     for (int64_t main = 1; main <= WRITES; main++) {
         uint8_t key[8];
         uint8_t value[8];
-        struct kv_record r = numbered(key, key_of_write(main), main);
+        struct kv_record r = numbered(key, s->key_of(main), main);
         put_le64(value, (uint64_t)main);
         r.value = slice_of(value, sizeof value);
-        cr_assert(memtable_insert(s.m, &r));
-        atomic_store_explicit(&s.complete, main, memory_order_release);
+        cr_assert(memtable_insert(s->m, &r));
+        atomic_store_explicit(&s->complete, main, memory_order_release);
     }
     for (int i = 0; i < READERS; i++)
         cr_assert_eq(pthread_join(readers[i], NULL), 0);
-    cr_assert_eq(atomic_load(&s.failures), 0);
-    memtable_unref(s.m);
+    cr_assert_eq(atomic_load(&s->failures), 0);
+    memtable_unref(s->m);
+}
+
+static bool write_is_found(struct shared *s, int64_t main, int64_t complete)
+{
+    (void)complete;
+    uint8_t key[8];
+    put_be64(key, key_of_write(main));
+    const struct memtable_node *n = memtable_seek(s->m, slice_of(key, 8), main);
+    return n && node_is_sound(n) && memtable_record(n).mod.main == main &&
+           memtable_get(s->m, slice_of(key, 8), main) == n &&
+           !memtable_get(s->m, slice_of(key, 8), main - 1);
+}
+
+Test(memtable, readers_on_other_threads_see_all_that_was_inserted, .timeout = 60)
+{
+    struct shared s = { .key_of = key_of_write, .is_sound = write_is_found, .walks = true };
+    write_beside_readers(&s);
 }
 
 /* Every second write is of key 0, the others of more keys in turn. */
@@ -417,44 +433,20 @@ static bool turn_is_got(struct shared *s, int64_t main, int64_t revision)
     return node && memtable_revision(node) == main;
 }
 
-/* What was complete is got at its own revision, and until the key's next. */
-static void *turns_reader_run(void *arg)
+/* It is got at its own revision, and until the key's next. */
+static bool turn_is_sound(struct shared *s, int64_t main, int64_t complete)
 {
-    struct shared *s = arg;
-    struct prng p = prng_seeded(19);
-    int64_t complete;
-    do {
-        complete = atomic_load_explicit(&s->complete, memory_order_acquire);
-        for (int i = 0; i < 300 && complete > 0; i++) {
-            int64_t main = 1 + (int64_t)prng_below(&p, (uint64_t)complete);
-            int64_t next = main % 2 != 0 ? main + 2 : main + 2 * TURN_KEYS;
-            uint8_t absent[8];
-            put_be64(absent, 1 + TURN_KEYS + (uint64_t)main);
-            if (!turn_is_got(s, main, main) ||
-                !turn_is_got(s, main, next <= complete ? next - 1 : main) ||
-                memtable_get(s->m, slice_of(absent, 8), INT64_MAX))
-                atomic_fetch_add(&s->failures, 1);
-        }
-    } while (complete < WRITES);
-    return NULL;
+    int64_t next = main % 2 != 0 ? main + 2 : main + 2 * TURN_KEYS;
+    uint8_t absent[8];
+    put_be64(absent, 1 + TURN_KEYS + (uint64_t)main);
+    return turn_is_got(s, main, main) && turn_is_got(s, main, next <= complete ? next - 1 : main) &&
+           !memtable_get(s->m, slice_of(absent, 8), INT64_MAX);
 }
 
 Test(memtable, readers_on_other_threads_get_every_version, .timeout = 60)
 {
-    struct shared s = { .m = memtable_new() };
-    pthread_t readers[READERS];
-    for (int i = 0; i < READERS; i++)
-        cr_assert_eq(pthread_create(&readers[i], NULL, turns_reader_run, &s), 0);
-    for (int64_t main = 1; main <= WRITES; main++) {
-        uint8_t key[8];
-        struct kv_record r = numbered(key, turn_key(main), main);
-        cr_assert(memtable_insert(s.m, &r));
-        atomic_store_explicit(&s.complete, main, memory_order_release);
-    }
-    for (int i = 0; i < READERS; i++)
-        cr_assert_eq(pthread_join(readers[i], NULL), 0);
-    cr_assert_eq(atomic_load(&s.failures), 0);
-    memtable_unref(s.m);
+    struct shared s = { .key_of = turn_key, .is_sound = turn_is_sound };
+    write_beside_readers(&s);
 }
 
 /* ---- live keys ---- */

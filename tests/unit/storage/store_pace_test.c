@@ -23,6 +23,13 @@ static uint64_t rests_of(struct store_pace *p, uint64_t rows)
     return io.rests;
 }
 
+static bool rests_at_a_step(struct store_pace *p)
+{
+    struct resting_io io = { .io = { .ops = &resting_ops } };
+    store_pace_rest(p, &io.io);
+    return io.rests > 0;
+}
+
 static void demand_set(struct store_pace *p, uint32_t permille)
 {
     atomic_store(&p->demand, permille);
@@ -60,7 +67,10 @@ Test(store_pace, what_is_no_flush_of_a_memtable_does_not_rest)
 {
     struct store_pace p = { 0 };
     cr_assert_eq(rests_of(&p, 1000), 0);
+    cr_assert_not(rests_at_a_step(&p), "a snapshot's rows, on their way to the disk");
     store_pace_begin(&p, 1000);
+    cr_assert_gt(rests_of(&p, 500), 0);
+    cr_assert(rests_at_a_step(&p));
     store_pace_end(&p);
     cr_assert_eq(rests_of(&p, 1000), 0);
 }
