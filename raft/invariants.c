@@ -33,8 +33,6 @@ static void check_window(const struct raft *r)
         ASSERT(seq <= r->seq_last);
         ASSERT((i <= log->durable) == (seq <= r->seq_durable) || i <= log->flushed);
     }
-    ASSERT(raft_log_bytes(log, log->first - 1, log->flushed) <= log->bytes_keep ||
-           log->flushed < log->first);
 }
 
 static void check_runs(const struct raft_log *log)

@@ -60,11 +60,22 @@ static void evict_first(struct raft_log *log)
     drop_first(log);
 }
 
-static void evict_kept(struct raft_log *log)
+/* An entry that is in the log store, and more than what is kept of those. */
+static bool first_is_too_much(const struct raft_log *log)
 {
-    while (log->first <= log->flushed &&
-           bytes_end(log, log->flushed) - log->bytes_before > log->bytes_keep)
+    return log->first <= log->flushed &&
+           bytes_end(log, log->flushed) - log->bytes_before > log->bytes_keep;
+}
+
+void raft_log_evict(struct raft_log *log)
+{
+    enum { EVICT_ENTRIES_MAX = 256, EVICT_BYTES_MAX = 1 << 20 };
+    uint64_t before = log->bytes_before;
+    for (int i = 0; i < EVICT_ENTRIES_MAX && first_is_too_much(log); i++) {
+        if (log->bytes_before - before >= EVICT_BYTES_MAX)
+            break;
         evict_first(log);
+    }
 }
 
 /* ---- change ---- */
@@ -121,10 +132,8 @@ void raft_log_on_durable(struct raft_log *log, uint64_t persist_seq)
 void raft_log_on_flushed(struct raft_log *log, uint64_t index)
 {
     ASSERT(index <= log->applied);
-    if (index <= log->flushed)
-        return;
-    log->flushed = index;
-    evict_kept(log);
+    if (index > log->flushed)
+        log->flushed = index;
 }
 
 void raft_log_release(struct raft_log *log)

@@ -20,7 +20,7 @@ struct raft_log {
     uint64_t *bytes_ends;   /* running sum of sizes up to and with the entry */
     uint32_t capacity;
     uint64_t bytes_max;  /* after `flushed` */
-    uint64_t bytes_keep; /* up to it */
+    uint64_t bytes_keep; /* up to it; what is more goes little by little */
 
     struct raft_pos start; /* nothing is known before it; committed */
     uint64_t first;        /* in the window; last.index + 1: it is empty */
@@ -81,6 +81,11 @@ void raft_log_begin_after(struct raft_log *log, struct raft_pos pos, bool keeps_
 void raft_log_on_durable(struct raft_log *log, uint64_t persist_seq);
 
 void raft_log_on_flushed(struct raft_log *log, uint64_t index);
+
+/* Lets go of some of what is in the log store and more than bytes_keep. A flush makes a hundred
+ * thousand entries free at once; to free them at once would take milliseconds. With each step, so
+ * they go faster than others come. */
+void raft_log_evict(struct raft_log *log);
 
 /* A term begins at `first_index`, right after the last known one. */
 void raft_log_add_run(struct raft_log *log, struct raft_term_start run);

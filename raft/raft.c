@@ -312,6 +312,7 @@ enum raft_err raft_step(struct raft *r, const struct raft_event *event,
         return err;
     }
     begin(r, event->now_ms);
+    raft_log_evict(&r->log); /* before anything points to entries in this step */
     dispatch(r, event);
     if (r->role == RAFT_LEADER)
         lead(r);

@@ -126,24 +126,6 @@ static void on_flushed(struct store_flush *flush)
         node_send_on_flushed(node);
 }
 
-/* References to the entries that the log store does not have yet. */
-static bool take_entries(struct node *node, struct node_flush *f, uint64_t first, uint64_t last)
-{
-    size_t count = (size_t)(last + 1 - first);
-    f->entries = calloc(count ? count : 1, sizeof *f->entries);
-    if (!f->entries)
-        return false;
-    for (size_t i = 0; i < count; i++) {
-        const struct raft_entry *entry = raft_entry_at(node->raft, first + i);
-        ASSERT(entry); /* not flushed, so still in the window */
-        f->entries[i] = *entry;
-        block_ref(entry->block);
-    }
-    f->flush.entry_count = count;
-    f->flush.entries = f->entries;
-    return true;
-}
-
 /* The log stays for members that are behind, within limits, for those that a snapshot is sent to,
  * and a little more for those that will be behind. */
 static uint64_t log_keep_index(const struct node *node, uint64_t applied_index)
@@ -160,11 +142,36 @@ static uint64_t log_keep_index(const struct node *node, uint64_t applied_index)
     return keep < recent ? keep : recent;
 }
 
+/* References to the entries that the log store does not have yet and is to keep: what it would let
+ * go of at once does not get there. */
+static bool take_entries(struct node *node, struct node_flush *f)
+{
+    struct raft_pos begin = store_published(node->store)->applied;
+    if (f->flush.log_keep_index > begin.index + 1)
+        begin = raft_entry_at(node->raft, f->flush.log_keep_index - 1)->pos;
+    size_t count = (size_t)(machine_state(node->machine)->applied.index - begin.index);
+    f->entries = calloc(count ? count : 1, sizeof *f->entries);
+    if (!f->entries)
+        return false;
+    for (size_t i = 0; i < count; i++) {
+        const struct raft_entry *entry = raft_entry_at(node->raft, begin.index + 1 + i);
+        ASSERT(entry); /* not flushed, so still in the window */
+        f->entries[i] = *entry;
+        block_ref(entry->block);
+    }
+    f->flush.log_begin = begin;
+    f->flush.entry_count = count;
+    f->flush.entries = f->entries;
+    return true;
+}
+
 static bool flush_prepare(struct node *node, struct node_flush *f)
 {
     const struct machine_state *state = machine_state(node->machine);
     const struct store_state *published = store_published(node->store);
-    if (!take_entries(node, f, published->applied.index + 1, state->applied.index))
+    retention_on_flush(&node->retention, state->applied.index, node->unflushed_bytes);
+    f->flush.log_keep_index = log_keep_index(node, state->applied.index);
+    if (!take_entries(node, f))
         return false;
     struct slice membership;
     arena_init(&f->membership, MEMBERSHIP_ENCODED_BYTES_MAX);
@@ -177,8 +184,6 @@ static bool flush_prepare(struct node *node, struct node_flush *f)
     f->flush.state.state_hash = state->state_hash;
     f->flush.state.feature_level = state->feature_level;
     f->flush.state.membership = membership;
-    retention_on_flush(&node->retention, state->applied.index, node->unflushed_bytes);
-    f->flush.log_keep_index = log_keep_index(node, state->applied.index);
     f->flush.compact_rows_max = node->options.compact_rows_max;
     f->flush.done = on_flushed;
     f->flush.owner = node;

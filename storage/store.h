@@ -96,8 +96,11 @@ uint32_t store_format_newest(void);
  * to stays valid until done. After one has failed, all later ones fail with its error, and the
  * published state stays that of the last that was done. */
 struct store_flush {
-    const struct memtable *memtable;  /* frozen; NULL: no changes of keys */
-    const struct raft_entry *entries; /* (published applied, state.applied], consecutive */
+    const struct memtable *memtable; /* frozen; NULL: no changes of keys */
+    /* The entries of (log_begin, state.applied], consecutive. log_begin is what is published as
+     * applied, or later: then the log lets go of all up to it, and begins there. */
+    struct raft_pos log_begin;
+    const struct raft_entry *entries;
     size_t entry_count;
     struct store_state state; /* log_start, term_starts and compacted_revision: the store
                                  keeps these itself, as of the trim and the compaction */

@@ -57,8 +57,9 @@ static enum store_err rows_write(struct store_writer *w, const struct store_flus
     if (flush->memtable != NULL)
         err = store_rows_write(w, flush->memtable);
     struct store_state next = w->publish; /* applied, log_start and terms grow with the log */
+    store_log_begin(flush->log_begin, &next);
     for (size_t i = 0; i < flush->entry_count && err == STORE_OK; i++)
-        err = store_log_append(w, &flush->entries[i], flush->log_keep_index, &next);
+        err = store_log_append(w, &flush->entries[i], &next);
     if (err != STORE_OK)
         return err;
     /* Nothing commits from here on until w->publish says what the counts count. */
@@ -164,8 +165,9 @@ static void flush_check(const struct store *s, const struct store_flush *flush)
     const struct store_state *from = &s->published;
     const struct store_state *to = &flush->state;
     ASSERT(!s->busy);
-    ASSERT(to->applied.index >= from->applied.index);
-    ASSERT(to->applied.index - from->applied.index == flush->entry_count);
+    ASSERT(flush->log_begin.index >= from->applied.index);
+    ASSERT(to->applied.index >= flush->log_begin.index);
+    ASSERT(to->applied.index - flush->log_begin.index == flush->entry_count);
     ASSERT(to->revision >= from->revision);
     ASSERT(to->compact_revision >= from->compact_revision);
     ASSERT(to->compact_revision <= to->revision);

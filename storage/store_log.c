@@ -66,6 +66,17 @@ static void term_starts_extend(struct store_state *state, struct raft_pos pos)
     state->applied = pos;
 }
 
+void store_log_begin(struct raft_pos pos, struct store_state *state)
+{
+    ASSERT(pos.index >= state->applied.index);
+    ASSERT(pos.term >= state->applied.term);
+    if (pos.index == state->applied.index)
+        return;
+    state->log_start = pos;
+    state->applied = pos;
+    state->term_start_count = 0;
+}
+
 /* ---- writing ---- */
 
 static enum store_err entry_write(struct store_writer *w, const struct raft_entry *entry)
@@ -89,13 +100,12 @@ static enum store_err entry_write(struct store_writer *w, const struct raft_entr
     return STORE_OK;
 }
 
-/* An entry below keep_index would be trimmed before anybody sees it. */
 enum store_err store_log_append(struct store_writer *w, const struct raft_entry *entry,
-                                uint64_t keep_index, struct store_state *state)
+                                struct store_state *state)
 {
     ASSERT(entry->pos.index == state->applied.index + 1);
     ASSERT(entry->pos.term >= state->applied.term);
-    enum store_err err = entry->pos.index < keep_index ? STORE_OK : entry_write(w, entry);
+    enum store_err err = entry_write(w, entry);
     if (err == STORE_OK)
         term_starts_extend(state, entry->pos);
     return err;

@@ -112,11 +112,13 @@ enum store_err store_counts_build(struct store *s) __attribute__((warn_unused_re
 
 /* ---- the log ---- */
 
-/* Writes the entry's rows, unless the trim to keep_index that follows in the same transaction would
- * remove them again, and its term into state. */
+/* The next entry will be the one after pos, which is applied, or later: then the log begins there,
+ * and rows that it had go with the next trim. */
+void store_log_begin(struct raft_pos pos, struct store_state *state);
+
+/* Writes the entry's rows, and its term into state. */
 enum store_err store_log_append(struct store_writer *w, const struct raft_entry *entry,
-                                uint64_t keep_index, struct store_state *state)
-    __attribute__((warn_unused_result));
+                                struct store_state *state) __attribute__((warn_unused_result));
 
 /* Removes entries below keep_index (and below what state->log_start already lets go of) and moves
  * w->publish on. */

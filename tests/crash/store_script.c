@@ -30,7 +30,6 @@ static void entries_make(struct store_script *s, struct store_step *step)
     struct prng *chance = &s->model.prng;
     struct raft_pos pos = step->state.applied;
     pos.term += pos.term == 0 || prng_below(chance, 4) == 0;
-    step->entries_first = s->entry_count;
     step->entry_count = prng_below(chance, 12);
     for (size_t i = 0; i < step->entry_count; i++) {
         uint32_t bytes_max = prng_below(chance, 10) == 0 ? 12000 : 300;
@@ -132,14 +131,26 @@ static void on_flushed(struct store_flush *flush)
     *(bool *)flush->owner = true;
 }
 
+/* Where the log of the step's flush begins: every other one brings nothing that it would trim. */
+static struct raft_pos log_begin_of(const struct store_script *s, uint32_t i)
+{
+    const struct store_step *step = &s->steps[i];
+    struct raft_pos begin = s->steps[i - 1].state.applied;
+    if (i % 2 == 0 && step->log_keep_index > begin.index + 1)
+        begin = s->entries[step->log_keep_index - 2].pos;
+    return begin;
+}
+
 bool store_script_flush(struct store_script *s, struct store *store, uint32_t i, char *why)
 {
     const struct store_step *step = &s->steps[i];
+    struct raft_pos begin = log_begin_of(s, i);
     bool is_done = false;
     struct store_flush flush = {
         .memtable = step->memtable,
-        .entries = s->entries + step->entries_first,
-        .entry_count = step->entry_count,
+        .log_begin = begin,
+        .entries = s->entries + begin.index,
+        .entry_count = step->state.applied.index - begin.index,
         .state = step->state,
         .log_keep_index = step->log_keep_index,
         .compact_rows_max = UINT64_MAX,

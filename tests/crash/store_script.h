@@ -17,7 +17,6 @@ enum {
 /* steps[0] is the state of a new store; steps[i] the one after the i-th flush. */
 struct store_step {
     struct memtable *memtable; /* NULL: no changes of keys */
-    size_t entries_first;
     size_t entry_count;
     uint64_t log_keep_index;
     struct store_state state;

@@ -81,6 +81,7 @@ struct store_flush store_rig_flush_of(const struct store_rig *rig, const struct 
         .state = *store_published(rig->store),
         .compact_rows_max = UINT64_MAX,
     };
+    flush.log_begin = flush.state.applied;
     if (entry_count > 0)
         flush.state.applied = entries[entry_count - 1].pos;
     return flush;

@@ -282,12 +282,38 @@ Test(raft_follower, flushed_entries_leave_memory_down_to_what_is_kept)
     rig_durable(&rig);
     rig_apply(&rig);
     rig_flush(&rig, 6);
+    rig_tick(&rig, 1);
     cr_assert_null(raft_entry_at(rig.raft, 4));
     cr_assert_not_null(raft_entry_at(rig.raft, 5), "100 bytes are kept: 5 and 6");
     cr_assert_eq(first->refs, 1);
     block_unref(first);
     for (uint64_t i = 1; i <= 8; i++)
         cr_assert_eq(raft_term_at(rig.raft, i), 1);
+    rig_close(&rig);
+}
+
+/* What a large flush makes free is not freed in one step, which would take long. */
+Test(raft_follower, flushed_entries_leave_memory_little_by_little)
+{
+    enum { COUNT = 600, BYTES = 40, A_STEP = 256 };
+    struct rig rig = rig_defaults();
+    rig.options.window_entries_max = 1024;
+    rig.options.window_bytes_max = COUNT * BYTES;
+    rig_open(&rig, "");
+    for (uint64_t i = 0; i < COUNT; i += 6)
+        rig_append(&rig, 1, (struct raft_pos){ i > 0, i }, "111111", COUNT, BYTES);
+    rig_durable(&rig);
+    rig_apply(&rig);
+    rig_flush(&rig, COUNT);
+    cr_assert_not_null(raft_entry_at(rig.raft, 1), "not before the next step");
+    for (uint64_t gone = A_STEP; gone < COUNT; gone += A_STEP) {
+        rig_tick(&rig, 1);
+        cr_assert_null(raft_entry_at(rig.raft, gone));
+        cr_assert_not_null(raft_entry_at(rig.raft, gone + 1));
+    }
+    rig_tick(&rig, 1);
+    cr_assert_null(raft_entry_at(rig.raft, COUNT - 2));
+    cr_assert_not_null(raft_entry_at(rig.raft, COUNT - 1), "100 bytes are kept");
     rig_close(&rig);
 }
 

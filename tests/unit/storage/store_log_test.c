@@ -35,14 +35,20 @@ static void make(uint64_t term, uint32_t payload_bytes)
         store_rig_entry((struct raft_pos){ .term = term, .index = last_index }, payload_bytes);
 }
 
-/* Flushes what was made since the last flush and keeps entries from keep_index on. */
-static void flush(uint64_t keep_index)
+/* Flushes what was made since the last flush, but of the log only what comes after `after`, and
+ * keeps entries from keep_index on. */
+static void flush_after(uint64_t after, uint64_t keep_index)
 {
-    uint64_t applied = store_published(rig.store)->applied.index;
-    struct store_flush f =
-        store_rig_flush_of(&rig, NULL, &entries[applied + 1], last_index - applied);
+    struct store_flush f = store_rig_flush_of(&rig, NULL, &entries[after + 1], last_index - after);
+    f.log_begin = (struct raft_pos){ .term = entries[after].pos.term, .index = after };
+    f.state.applied = entries[last_index].pos;
     f.log_keep_index = keep_index;
     cr_assert_eq(store_rig_flush(&rig, &f), STORE_OK);
+}
+
+static void flush(uint64_t keep_index)
+{
+    flush_after(store_published(rig.store)->applied.index, keep_index);
 }
 
 static void entries_expect(uint64_t first, const struct raft_entry *got, size_t count)
@@ -173,25 +179,6 @@ Test(store_log, trims_all_rows_in_slices)
     cr_assert_eq(read_expect(600, 0, 1), 1);
 }
 
-/* Of what a flush brings, it keeps from keep_index on: the rest is not even written. */
-Test(store_log, begins_within_a_flush)
-{
-    for (int i = 0; i < 20; i++)
-        make(1 + (uint64_t)i / 5, 100);
-    flush(13);
-    cr_assert_eq(read_expect(13, 1 << 20, READ_MAX), 8);
-    cr_assert_eq(read_first(12), STORE_E_GONE);
-    cr_assert_eq(log_rows(), 8);
-    for (int i = 0; i < 3; i++)
-        make(9, 100);
-    flush(UINT64_MAX);
-    cr_assert_eq(log_rows(), 0, "none is kept");
-    cr_assert_eq(read_first(23), STORE_E_GONE);
-    make(9, 100);
-    flush(24);
-    cr_assert_eq(read_expect(24, 1 << 20, READ_MAX), 1);
-}
-
 /* The terms of (log_start, applied], from the entries themselves. */
 static void term_starts_expect(const struct store_state *state)
 {
@@ -209,6 +196,36 @@ static void term_starts_expect(const struct store_state *state)
     cr_assert_eq(i, state->term_start_count);
     if (state->log_start.index > 0)
         cr_assert_eq(state->log_start.term, entries[state->log_start.index].pos.term);
+}
+
+/* A flush brings what is to be kept alone: the log that was there goes. */
+Test(store_log, begins_within_a_flush)
+{
+    for (int i = 0; i < 5; i++)
+        make(1, 5000);
+    flush(0);
+    for (int i = 0; i < 20; i++)
+        make(2 + (uint64_t)i / 5, 100);
+    flush_after(17, 18);
+    for (int again = 0; again < 2; again++) {
+        cr_assert_eq(store_published(rig.store)->log_start.index, 17);
+        cr_assert_eq(read_expect(18, 1 << 20, READ_MAX), 8);
+        cr_assert_eq(read_first(17), STORE_E_GONE);
+        cr_assert_eq(read_first(1), STORE_E_GONE);
+        cr_assert_eq(log_rows(), 8);
+        term_starts_expect(store_published(rig.store));
+        store_rig_reopen(&rig);
+    }
+    make(9, 100);
+    make(9, 100);
+    flush_after(27, 28);
+    cr_assert_eq(log_rows(), 0, "none is kept");
+    cr_assert_eq(read_first(27), STORE_E_GONE);
+    cr_assert_eq(store_published(rig.store)->log_start.term, 9);
+    make(9, 100);
+    flush(0);
+    cr_assert_eq(read_expect(28, 1 << 20, READ_MAX), 1);
+    term_starts_expect(store_published(rig.store));
 }
 
 Test(store_log, knows_the_terms_of_its_entries)
