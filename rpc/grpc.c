@@ -85,10 +85,15 @@ void grpc_call_finish(struct grpc_call *call, enum grpc_status status, const cha
     http2_stream_finish(&call->stream, (uint32_t)status, slice_of_text(text ? text : ""));
 }
 
+void grpc_call_hold(struct grpc_call *call)
+{
+    conn_hold(call->stream.session->conn);
+}
+
 void grpc_call_finish_busy(struct grpc_call *call, const char *text)
 {
     call->server->counters.calls_busy++;
-    conn_hold(call->stream.session->conn);
+    grpc_call_hold(call);
     grpc_call_finish(call, GRPC_RESOURCE_EXHAUSTED, text);
 }
 

@@ -101,7 +101,7 @@ struct grpc_counters {
     uint64_t connections_stalled; /* write_stall_ms */
     uint64_t connections_silent;  /* no handshake in 10 s, or no answer to a ping */
     uint64_t connections_pinging; /* too_many_pings */
-    uint64_t connections_held;    /* by a call that ended busy */
+    uint64_t connections_held;    /* how often: grpc_call_hold */
     uint64_t calls_busy;          /* grpc_call_finish_busy */
     uint64_t calls_started;
     uint64_t calls_open;
@@ -183,9 +183,12 @@ size_t grpc_call_waiting_bytes(const struct grpc_call *call);
 /* Ends it. text: the status message, any bytes (percent-encoded on the wire); NULL with GRPC_OK. */
 void grpc_call_finish(struct grpc_call *call, enum grpc_status status, const char *text);
 
-/* The same with RESOURCE_EXHAUSTED, for want of room. A client that goes on asking would have the
- * server spend its time on refusing, so nothing more is read of its connection for a while: until
- * grpc_server_take_more, or half a second has gone by. */
+/* Nothing more is read of its connection for a while: until grpc_server_take_more, or half a second
+ * has gone by. */
+void grpc_call_hold(struct grpc_call *call);
+
+/* Ends it with RESOURCE_EXHAUSTED, for want of room, and holds its connection: with a client that
+ * goes on asking the server would spend its time on refusing. */
 void grpc_call_finish_busy(struct grpc_call *call, const char *text);
 
 #endif

@@ -96,5 +96,6 @@ void service_cluster_member_list(void *owner, struct grpc_call *call, struct sli
     l->call = call;
     l->read.done = on_confirmed;
     grpc_call_on_gone(call, on_gone, l);
+    service_crowds(s, call);
     node_read(s->options.node, &l->read);
 }

@@ -72,6 +72,7 @@ static void propose(struct services *s, struct grpc_call *call, uint32_t field,
     w->request.done = on_done;
     list_init(&w->wait.link);
     grpc_call_on_gone(call, on_gone, w);
+    service_crowds(s, call);
     node_submit(s->options.node, &w->request);
 }
 

@@ -416,10 +416,12 @@ static void read_begin(struct services *s, struct grpc_call *call, enum read_kin
     r->read.done = on_confirmed;
     list_init(&r->wait_link);
     grpc_call_on_gone(call, on_gone, r);
-    if (is_serializable)
+    if (is_serializable) {
         read_now(r);
-    else
-        node_read(s->options.node, &r->read);
+        return;
+    }
+    service_crowds(s, call);
+    node_read(s->options.node, &r->read);
 }
 
 void service_kv_range(void *owner, struct grpc_call *call, struct slice message)

@@ -42,30 +42,33 @@ void services_done(struct services *s)
     arena_done(&s->scratch);
 }
 
-/* Clients that were refused for want of room are read again a few at a time, while a quarter is
- * free: all at once they would only be refused again, each time at the cost of what could be
- * done, and late they would leave the node idle. How many requests a connection brings is told by
- * how many of it were refused before it was held. */
-static void take_more(struct services *s, struct grpc_server *grpc)
+/* How many more may wait before half of the room is taken; 0: it is. */
+static uint32_t room_left(const struct services *s)
 {
-    const struct grpc_counters *counters = grpc_server_counters(grpc);
-    uint64_t holds = counters->connections_held - s->holds_seen;
-    if (holds > 0) {
-        s->refused_per_hold = (counters->calls_busy - s->busy_seen) / holds;
-        s->holds_seen = counters->connections_held;
-        s->busy_seen = counters->calls_busy;
-    }
     struct node_waiting waiting = node_waiting(s->options.node);
     uint32_t most = waiting.writes > waiting.reads ? waiting.writes : waiting.reads;
-    uint32_t room = waiting.max - most;
-    if (room >= waiting.max / 4)
-        grpc_server_take_more(grpc, 1 + room / (2 * (s->refused_per_hold + 1)));
+    return most < waiting.max / 2 ? waiting.max / 2 - most : 0;
+}
+
+/* Who is not read goes on a few at a time: all at once they would fill what is left of the room. */
+static void take_more(struct services *s, struct grpc_server *grpc)
+{
+    enum { REQUESTS_EACH = 32 }; /* what a buffer of received bytes may hold of small ones */
+    uint32_t room = room_left(s);
+    if (room > 0)
+        grpc_server_take_more(grpc, 1 + room / REQUESTS_EACH);
 }
 
 void services_turn_end(struct services *s, struct grpc_server *grpc)
 {
     take_more(s, grpc);
     service_reads_advance(s, grpc_server_drains(grpc));
+}
+
+void service_crowds(struct services *s, struct grpc_call *call)
+{
+    if (room_left(s) == 0)
+        grpc_call_hold(call);
 }
 
 void service_refuse(struct grpc_call *call, enum etcd_error error)

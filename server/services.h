@@ -33,9 +33,6 @@ struct services {
     uint32_t jobs_running;
     struct list read_waits; /* struct read_call, the first waits longest */
     uint32_t read_wait_count;
-    uint64_t holds_seen; /* grpc_counters.connections_held, and calls_busy, as of the last hold */
-    uint64_t busy_seen;
-    uint64_t refused_per_hold;
     uint64_t drains;        /* as of the last turn */
     uint64_t jobs_refused;  /* read_waits_max, or jobs_max of those that do not wait */
     uint64_t views_refused; /* every view was out */
@@ -51,6 +48,12 @@ void services_turn_end(struct services *s, struct grpc_server *grpc);
 const struct grpc_method *services_methods(size_t *ret_count);
 
 /* ---- shared by the services ---- */
+
+/* A call that is about to wait in the node. When half of the room there is taken, its connection is
+ * read no more for a while: what a client sends too fast waits with the client, where it costs
+ * nothing, and only what comes all the same, from many clients or after half a second, is refused.
+ */
+void service_crowds(struct services *s, struct grpc_call *call);
 
 void service_refuse(struct grpc_call *call, enum etcd_error error);
 
