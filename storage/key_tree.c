@@ -124,59 +124,91 @@ static enum store_err layers_descend(MDB_txn *txn, MDB_dbi dbi, struct key_tree_
     return STORE_OK;
 }
 
-/* Whether the row before the cursor's is the one that was put last. The cursor stays about there.
- */
-static bool is_beside_last(const struct key_tree_writer *w)
+/* Whether the row before the cursor's is the one that was put last; the cursor is there then, or at
+ * the first row. */
+static bool is_beside_last(const struct key_tree_writer *w, const MDB_val *row_key)
+{
+    return w->last_bytes > 0 && row_key->mv_size == w->last_bytes &&
+           memcmp(row_key->mv_data, w->last, w->last_bytes) == 0;
+}
+
+/* Whether the row is one of the place's key, and of a revision up to `newest`. */
+static bool is_within(const MDB_val *row_key, const struct key_tree_place *place, int64_t newest)
+{
+    struct key_tree_place at;
+    return key_tree_row_key_decode(key_tree_slice(row_key), &at) == STORE_OK &&
+           at.kind == KEY_TREE_RECORD && at.layer == place->layer &&
+           slice_equal(at.segment, place->segment) && at.revision <= newest;
+}
+
+/* From the row that was just put back to the one before it. Rows between it and its newest record
+ * are what an interrupted flush left, in other runs: as they are newer than the run's own they
+ * would be found instead of it. */
+static enum store_err rows_before(const struct key_tree_writer *w,
+                                  const struct key_tree_place *place, int64_t newest,
+                                  bool *ret_is_beside)
 {
     MDB_val row_key;
     MDB_val row;
-    return w->last_bytes > 0 && mdb_cursor_get(w->cursor, &row_key, &row, MDB_PREV) == 0 &&
-           row_key.mv_size == w->last_bytes && memcmp(row_key.mv_data, w->last, w->last_bytes) == 0;
+    int code = mdb_cursor_get(w->cursor, &row_key, &row, MDB_PREV);
+    while (code == 0 && place->revision < newest && is_within(&row_key, place, newest)) {
+        code = mdb_cursor_del(w->cursor, 0); /* which leaves it at the row behind */
+        if (code == 0)
+            code = mdb_cursor_get(w->cursor, &row_key, &row, MDB_PREV);
+    }
+    *ret_is_beside = code == 0 && is_beside_last(w, &row_key);
+    return code == 0 || code == MDB_NOTFOUND ? STORE_OK : store_err_of_mdb(code);
 }
 
-enum store_err key_tree_put(struct key_tree_writer *w, const struct kv_record *record,
-                            uint64_t *next_layer_id, bool *ret_is_beside)
+enum store_err key_tree_put(struct key_tree_writer *w, const struct kv_record *records,
+                            size_t count, uint64_t *next_layer_id, size_t *ret_row_bytes,
+                            bool *ret_is_beside)
 {
-    ASSERT(record->mod.main >= 0);
-    struct key_tree_position p = key_tree_start(record->key);
+    ASSERT(count > 0 && records[count - 1].mod.main >= 0);
+    struct key_tree_position p = key_tree_start(records[0].key);
     enum store_err err =
         layers_descend(mdb_cursor_txn(w->cursor), mdb_cursor_dbi(w->cursor), &p, next_layer_id);
     if (err != STORE_OK)
         return err;
-    struct key_tree_place place = {
-        .layer = p.layer, .segment = p.rest, .kind = KEY_TREE_RECORD, .revision = record->mod.main
-    };
+    struct key_tree_place place = { .layer = p.layer,
+                                    .segment = p.rest,
+                                    .kind = KEY_TREE_RECORD,
+                                    .revision = records[count - 1].mod.main };
     struct key_tree_row_key key;
     key_tree_row_key_encode(&place, &key);
-    uint8_t bytes[KEY_TREE_RECORD_ROW_BYTES_MAX];
-    size_t size = key_tree_record_encode(slice_of(key.bytes, key.size), record, bytes);
+    uint8_t bytes[KEY_TREE_RUN_ROW_BYTES_MAX];
+    size_t size = key_tree_run_encode(slice_of(key.bytes, key.size), records, count, bytes);
     MDB_val row_key = key_tree_row_key_val(&key);
     MDB_val row = { .mv_size = size, .mv_data = bytes };
     int code = mdb_cursor_put(w->cursor, &row_key, &row, 0);
     if (code != 0)
         return store_err_of_mdb(code);
-    *ret_is_beside = is_beside_last(w);
+    *ret_row_bytes = size;
+    err = rows_before(w, &place, records[0].mod.main, ret_is_beside);
     memcpy(w->last, key.bytes, key.size);
     w->last_bytes = key.size;
-    return STORE_OK;
+    return err;
 }
 
-/* The record at the cursor if it is one of the position's key: the seek went to a revision, and
- * found that or an older one, or another key. */
+/* The newest record up to the revision in the row at the cursor, if that is one of the position's
+ * key: the seek went to the revision, and found the row of an older one, or of another key. */
 static enum store_err record_at(struct slice row_key, struct slice row,
-                                const struct key_tree_position *p, struct kv_record *ret_record,
-                                bool *ret_found)
+                                const struct key_tree_position *p, int64_t revision,
+                                struct kv_record *ret_record, bool *ret_found)
 {
     struct key_tree_place place;
     enum store_err err = key_tree_row_key_decode(row_key, &place);
     if (err != STORE_OK)
         return err;
     *ret_found = place.layer == p->layer && place.kind == KEY_TREE_RECORD &&
-                 slice_equal(place.segment, p->rest);
+                 place.revision <= revision && slice_equal(place.segment, p->rest);
     if (!*ret_found)
         return STORE_OK;
-    ret_record->mod.main = place.revision;
-    return key_tree_record_decode(row_key, row, ret_record);
+    struct key_tree_run run;
+    err = key_tree_run_decode(row_key, row, place.revision, &run);
+    if (err == STORE_OK)
+        *ret_record = run.records[key_tree_run_find(&run, revision)];
+    return err;
 }
 
 enum store_err key_tree_get(MDB_txn *txn, MDB_dbi dbi, struct slice key, int64_t revision,
@@ -206,10 +238,12 @@ enum store_err key_tree_get(MDB_txn *txn, MDB_dbi dbi, struct slice key, int64_t
     *ret_found = false;
     if (code != 0)
         return code == MDB_NOTFOUND ? STORE_OK : store_err_of_mdb(code);
-    struct kv_record record = { .key = key };
+    struct kv_record record;
     enum store_err err =
-        record_at(key_tree_slice(&row_key), key_tree_slice(&row), &p, &record, ret_found);
-    if (err == STORE_OK && *ret_found)
+        record_at(key_tree_slice(&row_key), key_tree_slice(&row), &p, revision, &record, ret_found);
+    if (err == STORE_OK && *ret_found) {
         *ret_record = record;
+        ret_record->key = key;
+    }
     return err;
 }

@@ -6,7 +6,9 @@
  * §4.1); so byte order is kept exactly, and a walk descends and returns.
  *
  *   LMDB key:  layer (0, or 1 and 8 bytes big-endian) | segment | kind | inverted revision (8, BE)
- *   kind 0: a record, newest first; kind 1: the child layer of this segment, sorts after 0
+ *   kind 0: a record, newest first, or a run of them under the revision of the oldest: runs do not
+ *           overlap, so a seek to a revision finds the row that has the newest up to it;
+ *   kind 1: the child layer of this segment, sorts after 0
  *   The comparator compares layer and segment as bytes, the shorter first, then the last 9 bytes.
  *
  * Internal to storage/. Thread: that of the transaction. Errors: store_err.
@@ -25,6 +27,7 @@ enum {
     KEY_TREE_SUFFIX_BYTES = 9, /* kind and inverted revision */
     KEY_TREE_ROW_KEY_BYTES_MAX =
         KEY_TREE_LAYER_BYTES + KEY_TREE_SEGMENT_BYTES + KEY_TREE_SUFFIX_BYTES,
+    KEY_TREE_RUN_MAX = 32, /* records of a run */
 };
 
 /* Sets the comparator; in each process, at open, before any other use of the database. */
@@ -41,13 +44,15 @@ enum store_err key_tree_writer_open(struct key_tree_writer *w, MDB_txn *txn, MDB
     __attribute__((warn_unused_result));
 void key_tree_writer_close(struct key_tree_writer *w); /* again: nothing */
 
-/* Writes a record's row; the same record again changes nothing but the format that it was in.
+/* Writes the row of a run: `count` changes of one key, newest first, up to KEY_TREE_RUN_MAX, and no
+ * other of that key lies between them. The same again changes nothing but the format that they were
+ * in; rows of some of them, which an interrupted flush left, go.
  * next_layer_id, from 1, is taken from, and counted up, when a long key needs layers: it is stored
- * by the same transaction. *ret_is_beside: the row stands right behind the one that was put before,
- * so it is in the same leaf, or in a half of it. */
-enum store_err key_tree_put(struct key_tree_writer *w, const struct kv_record *record,
-                            uint64_t *next_layer_id, bool *ret_is_beside)
-    __attribute__((warn_unused_result));
+ * by the same transaction. *ret_row_bytes is the row's size, *ret_is_beside: it stands right behind
+ * the one that was put before, so it is in the same leaf, or in a half of it. */
+enum store_err key_tree_put(struct key_tree_writer *w, const struct kv_record *records,
+                            size_t count, uint64_t *next_layer_id, size_t *ret_row_bytes,
+                            bool *ret_is_beside) __attribute__((warn_unused_result));
 
 /* Removes the records of key with mod.main < below, newest first, and layers that become empty;
  * with `at` also the one with mod.main == below. `removed` is told of each before it goes: its

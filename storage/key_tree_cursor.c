@@ -26,6 +26,9 @@ struct key_tree_cursor {
     struct slice row_key;
     struct slice row;
     struct key_tree_place place;
+    /* Its records, once it is settled at, and the one that was given last. */
+    struct key_tree_run run;
+    uint32_t run_at;
 };
 
 static size_t key_bytes_of_depth(size_t depth)
@@ -208,24 +211,33 @@ static enum store_err layer_leave(struct key_tree_cursor *c)
 
 /* ---- records ---- */
 
-static enum store_err record_take(struct key_tree_cursor *c, struct kv_record *ret_record)
+/* The record at run_at, with its key. */
+static struct kv_record record_here(struct key_tree_cursor *c)
 {
-    struct slice key = c->place.segment;
+    struct kv_record record = c->run.records[c->run_at];
+    record.key = c->place.segment;
     if (c->depth > 0) {
         size_t above = c->depth * KEY_TREE_SEGMENT_BYTES;
-        if (key.size > 0)
-            memcpy(c->key + above, key.data, key.size);
-        key = slice_of(c->key, above + key.size);
+        if (record.key.size > 0)
+            memcpy(c->key + above, record.key.data, record.key.size);
+        record.key = slice_of(c->key, above + record.key.size);
     }
-    struct kv_record record = { .key = key, .mod = { .main = c->place.revision } };
-    enum store_err err = key_tree_record_decode(c->row_key, c->row, &record);
-    if (err == STORE_OK)
-        *ret_record = record;
-    return err;
+    return record;
 }
 
-/* From a record that is too new to the next row that may not be: one of the same key that is old
- * enough, or one of another. */
+/* The first record of the row that the walk gives; there is one, the oldest. */
+static enum store_err run_take(struct key_tree_cursor *c, struct kv_record *ret_record)
+{
+    enum store_err err = key_tree_run_decode(c->row_key, c->row, c->place.revision, &c->run);
+    if (err != STORE_OK)
+        return err;
+    c->run_at = key_tree_run_find(&c->run, c->revision);
+    *ret_record = record_here(c);
+    return STORE_OK;
+}
+
+/* From a row whose records are too new to the next that may have others: one of the same key that
+ * is old enough, or one of another. */
 static enum store_err skip_newer(struct key_tree_cursor *c)
 {
     struct slice segment = c->place.segment;
@@ -238,7 +250,7 @@ static enum store_err skip_newer(struct key_tree_cursor *c)
     return row_seek_record(c, segment, c->revision);
 }
 
-/* From the record that was given last past the older ones of its key. */
+/* From the row that was given last past the older ones of its key. */
 static enum store_err skip_older(struct key_tree_cursor *c)
 {
     struct slice segment = c->place.segment;
@@ -279,7 +291,7 @@ static enum store_err settle(struct key_tree_cursor *c, struct kv_record *ret_re
             err = skip_newer(c);
         } else {
             *ret_found = true;
-            return record_take(c, ret_record);
+            return run_take(c, ret_record);
         }
         if (err != STORE_OK)
             return err;
@@ -329,6 +341,12 @@ enum store_err key_tree_cursor_next(struct key_tree_cursor *c, struct kv_record 
 {
     if (c->at_end) {
         *ret_found = false;
+        return STORE_OK;
+    }
+    if (c->every_version && c->run_at + 1 < c->run.count) {
+        c->run_at++;
+        *ret_found = true;
+        *ret_record = record_here(c);
         return STORE_OK;
     }
     enum store_err err = c->every_version ? row_next(c) : skip_older(c);

@@ -2,7 +2,14 @@
  *
  * Row values, little-endian; the last 4 bytes are a checksum over the row's key and the rest:
  *   record: the numbers (record_row.h, 14 to 48 bytes, with sub) | check (4)
+ *   run:    format (1: 3) | count (1: 2 to 32) | records, newest first | check (4)
  *   layer:  format (1: 1) | 3 zero | layer id (8) | check (4)
+ * A record of a run:
+ *   flags (1: tombstone, 2: lease, 4: the put before the newer one) | distance, sub, value bytes
+ *   (varints) | without 4: mod.main - create revision, version (varints), lease (8, if any) | sum
+ * (8) The distance of its revision is from the newer one's, of the first from that in the row's
+ * key. With 4 it has the newer one's create revision and lease, and the version before that one's;
+ * it is set wherever that is so.
  */
 #ifndef STORAGE_KEY_TREE_INTERNAL_H
 #define STORAGE_KEY_TREE_INTERNAL_H
@@ -12,6 +19,7 @@
 enum {
     KEY_TREE_ROOT = 0, /* the root layer's id; children are numbered from 1 */
     KEY_TREE_RECORD_ROW_BYTES_MAX = 52,
+    KEY_TREE_RUN_ROW_BYTES_MAX = 2 + KEY_TREE_RUN_MAX * 57 + 4,
     KEY_TREE_LAYER_ROW_BYTES = 16
 };
 
@@ -25,7 +33,7 @@ struct key_tree_place {
     uint64_t layer;
     struct slice segment;
     enum key_tree_kind kind;
-    int64_t revision; /* of a record */
+    int64_t revision; /* of a record; of a run's oldest */
 };
 
 /* An encoded row key. */
@@ -69,6 +77,35 @@ size_t key_tree_record_encode(struct slice row_key, const struct kv_record *reco
 /* All but key and mod.main, which are in the row's key; mod.main is set before. */
 enum store_err key_tree_record_decode(struct slice row_key, struct slice row,
                                       struct kv_record *record) __attribute__((warn_unused_result));
+
+/* Changes of one key, newest first: what a row holds. */
+struct key_tree_run {
+    uint32_t count;
+    struct kv_record records[KEY_TREE_RUN_MAX];
+};
+
+/* The row is that of a record where the run is one. Returns its size. */
+size_t key_tree_run_encode(struct slice row_key, const struct kv_record *records, size_t count,
+                           uint8_t ret_row[KEY_TREE_RUN_ROW_BYTES_MAX]);
+/* All but the keys; `oldest` is the revision in the row's key. */
+enum store_err key_tree_run_decode(struct slice row_key, struct slice row, int64_t oldest,
+                                   struct key_tree_run *ret_run)
+    __attribute__((warn_unused_result));
+
+/* Where in the run its newest record with mod.main <= revision is; count: nowhere. */
+static inline uint32_t key_tree_run_find(const struct key_tree_run *run, int64_t revision)
+{
+    uint32_t i = 0;
+    while (i < run->count && run->records[i].mod.main > revision)
+        i++;
+    return i;
+}
+
+/* ---- the checksum of a row ---- */
+
+uint32_t key_tree_row_check(struct slice row_key, const uint8_t *row, size_t size);
+enum store_err key_tree_row_verify(struct slice row_key, struct slice row)
+    __attribute__((warn_unused_result));
 
 void key_tree_layer_encode(struct slice row_key, uint64_t layer_id,
                            uint8_t ret_row[KEY_TREE_LAYER_ROW_BYTES]);

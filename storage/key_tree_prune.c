@@ -42,8 +42,37 @@ struct prune {
     void *owner;
 };
 
-/* Removes the record that a seek to the newest revision finds. */
-static enum store_err prune_one(const struct prune *prune, const struct key_tree_position *p,
+/* Tells of the run's records from `first` on, newest first. */
+static enum store_err records_tell(const struct prune *prune, struct key_tree_run *run,
+                                   uint32_t first)
+{
+    enum store_err err = STORE_OK;
+    for (uint32_t i = first; i < run->count && err == STORE_OK; i++) {
+        run->records[i].key = prune->key;
+        err = prune->removed(prune->owner, &run->records[i]);
+    }
+    return err;
+}
+
+/* Removes the cursor's row, and puts what is left of it in its place. */
+static int row_shorten(const struct prune *prune, struct key_tree_place place,
+                       const struct key_tree_run *run, uint32_t kept)
+{
+    int code = mdb_cursor_del(prune->cursor, 0);
+    if (code != 0 || kept == 0)
+        return code;
+    place.revision = run->records[kept - 1].mod.main;
+    struct key_tree_row_key key;
+    key_tree_row_key_encode(&place, &key);
+    uint8_t bytes[KEY_TREE_RUN_ROW_BYTES_MAX];
+    size_t size = key_tree_run_encode(slice_of(key.bytes, key.size), run->records, kept, bytes);
+    MDB_val row_key = key_tree_row_key_val(&key);
+    MDB_val row = { .mv_size = size, .mv_data = bytes };
+    return mdb_cursor_put(prune->cursor, &row_key, &row, 0);
+}
+
+/* Removes the records that may go from the row that a seek to the newest such revision finds. */
+static enum store_err prune_row(const struct prune *prune, const struct key_tree_position *p,
                                 bool *ret_found)
 {
     struct key_tree_place want = {
@@ -65,14 +94,16 @@ static enum store_err prune_one(const struct prune *prune, const struct key_tree
                  slice_equal(place.segment, p->rest);
     if (!*ret_found)
         return STORE_OK;
-    struct kv_record record = { .key = prune->key, .mod = { .main = place.revision } };
-    err = key_tree_record_decode(key_tree_slice(&row_key), key_tree_slice(&row), &record);
-    if (err == STORE_OK)
-        err = prune->removed(prune->owner, &record);
+    struct key_tree_run run;
+    err = key_tree_run_decode(key_tree_slice(&row_key), key_tree_slice(&row), place.revision, &run);
     if (err != STORE_OK)
         return err;
-    code = mdb_cursor_del(prune->cursor, 0);
-    return code == 0 ? STORE_OK : store_err_of_mdb(code);
+    if (place.revision > prune->newest)
+        return STORE_E_CORRUPT; /* no seek leads there */
+    uint32_t kept = key_tree_run_find(&run, prune->newest);
+    err = records_tell(prune, &run, kept);
+    place.segment = p->rest; /* the row's own is gone when the rest of it is put */
+    return err == STORE_OK ? store_err_of_mdb(row_shorten(prune, place, &run, kept)) : err;
 }
 
 static enum store_err prune_records(MDB_txn *txn, MDB_dbi dbi, struct prune *prune,
@@ -85,7 +116,7 @@ static enum store_err prune_records(MDB_txn *txn, MDB_dbi dbi, struct prune *pru
     bool found;
     *ret_removed = false;
     do {
-        err = prune_one(prune, p, &found);
+        err = prune_row(prune, p, &found);
         *ret_removed |= found;
     } while (err == STORE_OK && found);
     mdb_cursor_close(prune->cursor);

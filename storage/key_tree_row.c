@@ -96,18 +96,19 @@ int key_tree_compare(const MDB_val *a, const MDB_val *b)
 
 /* The key is part of it, so that a row under another key is noticed. 32 bits are enough to
  * notice damage, and rows stay dense. */
-static uint32_t row_check(struct slice row_key, const uint8_t *row, size_t size)
+uint32_t key_tree_row_check(struct slice row_key, const uint8_t *row, size_t size)
 {
     uint64_t seed = checksum(row_key, 0);
     return (uint32_t)checksum(slice_of(row, size - ROW_CHECK_BYTES), seed);
 }
 
 /* Comes first: only a row that was written so can be of a newer format. */
-static enum store_err row_verify(struct slice row_key, struct slice row)
+enum store_err key_tree_row_verify(struct slice row_key, struct slice row)
 {
     if (row.size < ROW_BYTES_MIN)
         return STORE_E_CORRUPT;
-    if (get_le32(row.data + row.size - ROW_CHECK_BYTES) != row_check(row_key, row.data, row.size))
+    if (get_le32(row.data + row.size - ROW_CHECK_BYTES) !=
+        key_tree_row_check(row_key, row.data, row.size))
         return STORE_E_CORRUPT;
     return STORE_OK;
 }
@@ -117,14 +118,14 @@ size_t key_tree_record_encode(struct slice row_key, const struct kv_record *reco
 {
     size_t check_at = record_row_encode(record, record->mod.sub, ret_row);
     size_t size = check_at + ROW_CHECK_BYTES;
-    put_le32(ret_row + check_at, row_check(row_key, ret_row, size));
+    put_le32(ret_row + check_at, key_tree_row_check(row_key, ret_row, size));
     return size;
 }
 
 enum store_err key_tree_record_decode(struct slice row_key, struct slice row,
                                       struct kv_record *record)
 {
-    enum store_err err = row_verify(row_key, row);
+    enum store_err err = key_tree_row_verify(row_key, row);
     if (err != STORE_OK)
         return err;
     size_t check_at = row.size - ROW_CHECK_BYTES;
@@ -141,12 +142,12 @@ void key_tree_layer_encode(struct slice row_key, uint64_t layer_id,
 {
     put_le32(ret_row + LAYER_FORMAT_AND_ZERO, LAYER_FORMAT);
     put_le64(ret_row + LAYER_ID, layer_id);
-    put_le32(ret_row + LAYER_CHECK, row_check(row_key, ret_row, KEY_TREE_LAYER_ROW_BYTES));
+    put_le32(ret_row + LAYER_CHECK, key_tree_row_check(row_key, ret_row, KEY_TREE_LAYER_ROW_BYTES));
 }
 
 enum store_err key_tree_layer_decode(struct slice row_key, struct slice row, uint64_t *ret_layer_id)
 {
-    enum store_err err = row_verify(row_key, row);
+    enum store_err err = key_tree_row_verify(row_key, row);
     if (err != STORE_OK)
         return err;
     if (get_le32(row.data + LAYER_FORMAT_AND_ZERO) != LAYER_FORMAT)

@@ -7,16 +7,41 @@
 #include "storage/store_guard.h"
 #include "storage/store_write.h"
 
+/* Which run a change falls into: those of as many revisions side by side as a run has room for. */
+static int64_t run_of(int64_t revision)
+{
+    return revision / KEY_TREE_RUN_MAX;
+}
+
+/* The changes of one key and one run, the first of which is `node`. Returns what comes after. */
+static const struct memtable_node *run_gather(const struct memtable_node *node,
+                                              struct kv_record *ret_records, size_t *ret_count)
+{
+    struct slice key = memtable_key(node);
+    int64_t run = run_of(memtable_revision(node));
+    size_t count = 0;
+    do {
+        ret_records[count++] = memtable_record(node);
+        node = memtable_next(node);
+    } while (node != NULL && run_of(memtable_revision(node)) == run &&
+             slice_equal(memtable_key(node), key));
+    *ret_count = count;
+    return node;
+}
+
 /* Sorted, so that neighbours meet in one page. */
 static enum store_err keys_write(struct store_writer *w, const struct memtable *memtable)
 {
     const struct memtable_node *node = memtable_seek(memtable, slice_of(NULL, 0), INT64_MAX);
-    for (; node != NULL; node = memtable_next(node)) {
-        struct kv_record record = memtable_record(node);
-        enum store_err err = store_writer_put_key(w, &record);
+    while (node != NULL) {
+        struct kv_record records[KEY_TREE_RUN_MAX];
+        size_t count;
+        node = run_gather(node, records, &count);
+        enum store_err err = store_writer_put_keys(w, records, count);
         if (err != STORE_OK)
             return err;
-        store_pace_row(&w->store->pace, w->store->io);
+        for (size_t i = 0; i < count; i++)
+            store_pace_row(&w->store->pace, w->store->io);
     }
     return STORE_OK;
 }

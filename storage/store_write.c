@@ -9,7 +9,7 @@
 enum {
     /* A random put copies its leaf; now and then it splits it or copies a branch page. */
     KEY_PUT_BYTES = STORE_PAGE_BYTES + STORE_PAGE_BYTES / 8,
-    KEY_BESIDE_BYTES = 128,
+    KEY_BESIDE_BYTES = 64, /* of its key, and of its share in the branch above */
     /* Kept free for the meta row, its branch pages and LMDB's list of free pages. */
     COMMIT_BYTES = 8 * STORE_PAGE_BYTES,
     /* A journal segment that found no room either may have been taken back meanwhile. */
@@ -102,18 +102,22 @@ uint64_t store_row_dirty_bytes(size_t row_bytes)
 
 /* Rows side by side fill leaves, which may be halves of split ones; any other may be alone in its.
  */
-enum store_err store_writer_put_key(struct store_writer *w, const struct kv_record *record)
+enum store_err store_writer_put_keys(struct store_writer *w, const struct kv_record *records,
+                                     size_t count)
 {
     enum store_err err = STORE_OK;
     if (w->keys.cursor == NULL)
         err = key_tree_writer_open(&w->keys, w->txn, w->store->trees.key);
     bool is_beside = false;
+    size_t row_bytes = 0;
     if (err == STORE_OK)
-        err = key_tree_put(&w->keys, record, &w->store->next_layer_id, &is_beside);
+        err = key_tree_put(&w->keys, records, count, &w->store->next_layer_id, &row_bytes,
+                           &is_beside);
     if (err != STORE_OK)
         return err;
-    uint64_t leaves = record->key.size / KEY_TREE_SEGMENT_BYTES + !is_beside;
-    return store_writer_reserve(w, leaves * KEY_PUT_BYTES + is_beside * KEY_BESIDE_BYTES);
+    uint64_t leaves = records[0].key.size / KEY_TREE_SEGMENT_BYTES + !is_beside;
+    uint64_t beside = is_beside ? KEY_BESIDE_BYTES + store_row_dirty_bytes(row_bytes) : 0;
+    return store_writer_reserve(w, leaves * KEY_PUT_BYTES + beside);
 }
 
 enum store_err store_row_append(MDB_txn *txn, MDB_dbi dbi, struct slice key, size_t size,

@@ -75,9 +75,10 @@ uint64_t store_row_dirty_bytes(size_t row_bytes);
 enum store_err store_writer_reserve(struct store_writer *w, uint64_t bytes)
     __attribute__((warn_unused_result));
 
-/* Puts a row into the key tree, with room for it; in the order of keys it costs least. */
-enum store_err store_writer_put_key(struct store_writer *w, const struct kv_record *record)
-    __attribute__((warn_unused_result));
+/* Puts a run of changes of one key into the key tree (key_tree_put), with room for it; in the order
+ * of keys it costs least. */
+enum store_err store_writer_put_keys(struct store_writer *w, const struct kv_record *records,
+                                     size_t count) __attribute__((warn_unused_result));
 
 /* Commits what is open; with STORE_OK nothing is open afterwards. */
 enum store_err store_writer_commit(struct store_writer *w) __attribute__((warn_unused_result));

@@ -10,7 +10,7 @@
 #include "tests/support/tree_env.h"
 
 enum {
-    FORMAT_WRITTEN = 2,
+    FORMAT_WRITTEN = 2, /* and runs, 3 */
     CHECK_BYTES = 4,
     SUM_BYTES = 8,
     MORE_BYTES = 100,
@@ -36,13 +36,13 @@ static void key_row_run(int64_t revision, uint8_t *row, size_t size, bool seals)
     struct slice row_key = slice_of(key.bytes, key.size);
     if (seals)
         check_seal(row_key, row, size);
-    struct kv_record record = { .mod = { .main = revision } };
-    enum store_err err = key_tree_record_decode(row_key, slice_of(row, size), &record);
+    struct key_tree_run run;
+    enum store_err err = key_tree_run_decode(row_key, slice_of(row, size), revision, &run);
     ASSERT(err == STORE_OK || err == STORE_E_CORRUPT || err == STORE_E_VERSION);
-    if (err != STORE_OK || row[0] != FORMAT_WRITTEN)
+    if (err != STORE_OK || row[0] < FORMAT_WRITTEN)
         return;
-    uint8_t again[KEY_TREE_RECORD_ROW_BYTES_MAX];
-    ASSERT(key_tree_record_encode(row_key, &record, again) == size);
+    uint8_t again[KEY_TREE_RUN_ROW_BYTES_MAX];
+    ASSERT(key_tree_run_encode(row_key, run.records, run.count, again) == size);
     ASSERT(memcmp(again, row, size) == 0);
 }
 
@@ -162,6 +162,15 @@ static void row_seeds(fuzz_seed_fn *add, void *owner)
     seed_add(add, owner, "tombstone-rev", numbers, slice_of_text("key"));
     seed_add(add, owner, "old-key", slice_of(old, sizeof old), check);
     seed_add(add, owner, "old-rev", slice_of(old, sizeof old), key_and_value);
+    const struct kv_record run[] = {
+        { .mod = { .main = 310 }, .create_revision = 9, .version = 3, .value_bytes = 5 },
+        { .mod = { .main = 305 }, .create_revision = 9, .version = 2, .value_bytes = 5 },
+        { .mod = { .main = 300 }, .tombstone = true },
+    };
+    struct key_tree_row_key key = { 0 };
+    uint8_t row[KEY_TREE_RUN_ROW_BYTES_MAX];
+    size_t size = key_tree_run_encode(slice_of(key.bytes, key.size), run, 3, row);
+    seed_add(add, owner, "run", slice_of(row, size - CHECK_BYTES), check);
     /* In two rows: of the second only the size is right, so that it is read and then refused. */
     record = (struct kv_record){ .mod = { .main = 300 }, .create_revision = 300 };
     enum { KEY_BYTES = 80, NUMBERS_BYTES = 15 };

@@ -123,9 +123,16 @@ static void keys_make(MDB_txn *txn, MDB_dbi dbi)
         ASSERT(key_tree_row_key_decode(row_key, &place) == STORE_OK);
         if (place.kind != KEY_TREE_RECORD)
             continue;
-        struct kv_record record = { .mod = { .main = place.revision } };
-        ASSERT(key_tree_record_decode(row_key, key_tree_slice(&row), &record) == STORE_OK);
-        old_rows_put_key(txn, dbi, row_key, &record);
+        struct key_tree_run run;
+        ASSERT(key_tree_run_decode(row_key, key_tree_slice(&row), place.revision, &run) ==
+               STORE_OK);
+        for (uint32_t i = 0; i < run.count; i++) {
+            struct key_tree_row_key own;
+            struct key_tree_place at = place;
+            at.revision = run.records[i].mod.main;
+            key_tree_row_key_encode(&at, &own);
+            old_rows_put_key(txn, dbi, slice_of(own.bytes, own.size), &run.records[i]);
+        }
     }
 }
 

@@ -53,17 +53,19 @@ size_t tree_env_rows(const struct tree_env *t)
     return stat.ms_entries;
 }
 
-enum store_err tree_env_try_put(struct tree_env *t, const struct kv_record *record)
+enum store_err tree_env_try_put(struct tree_env *t, const struct kv_record *records, size_t count)
 {
     struct key_tree_writer writer;
+    size_t row_bytes;
     bool is_beside;
     ASSERT(key_tree_writer_open(&writer, t->txn, t->dbi) == STORE_OK);
-    enum store_err err = key_tree_put(&writer, record, &t->next_layer_id, &is_beside);
+    enum store_err err =
+        key_tree_put(&writer, records, count, &t->next_layer_id, &row_bytes, &is_beside);
     key_tree_writer_close(&writer);
     return err;
 }
 
 void tree_env_put(struct tree_env *t, const struct kv_record *record)
 {
-    ASSERT(tree_env_try_put(t, record) == STORE_OK);
+    ASSERT(tree_env_try_put(t, record, 1) == STORE_OK);
 }

@@ -24,6 +24,6 @@ void tree_env_done(struct tree_env *t);
 size_t tree_env_rows(const struct tree_env *t);
 
 void tree_env_put(struct tree_env *t, const struct kv_record *record);
-enum store_err tree_env_try_put(struct tree_env *t, const struct kv_record *record);
+enum store_err tree_env_try_put(struct tree_env *t, const struct kv_record *records, size_t count);
 
 #endif

@@ -167,6 +167,46 @@ static void prune(struct tree_env *t, struct slice key, int64_t below, bool at)
     cr_assert(first == model_count || !slice_equal(model[first].key, key), "some are left");
 }
 
+/* Changes of one key, newest first; some are the puts after each other that they mostly are. */
+static size_t run_draw(struct prng *p, struct slice key, int64_t *main, struct kv_record *ret)
+{
+    size_t count = 1 + prng_below(p, prng_below(p, 4) == 0 ? KEY_TREE_RUN_MAX : 4);
+    for (size_t i = count; i-- > 0;) {
+        *main += 1 + (int64_t)prng_below(p, prng_below(p, 8) == 0 ? 1000 : 3);
+        ret[i] = record_draw(p, key, *main);
+        bool follows = i + 1 < count && !ret[i + 1].tombstone && prng_below(p, 4) > 0;
+        if (!follows)
+            continue;
+        ret[i].tombstone = false;
+        ret[i].create_revision = ret[i + 1].create_revision;
+        ret[i].version = ret[i + 1].version + 1;
+        ret[i].lease = prng_below(p, 6) > 0 ? ret[i + 1].lease : 0;
+    }
+    return count;
+}
+
+/* What an interrupted flush may have left of a run: rows of part of it, in any runs. */
+static void leftovers_put(struct prng *p, struct tree_env *t, const struct kv_record *records,
+                          size_t count)
+{
+    for (size_t at = prng_below(p, count); at < count;) {
+        size_t left = 1 + prng_below(p, count - at);
+        cr_assert_eq(tree_env_try_put(t, records + at, left), STORE_OK);
+        at += left + prng_below(p, 2);
+    }
+}
+
+static void run_put(struct prng *p, struct tree_env *t, struct slice key, int64_t *main)
+{
+    struct kv_record records[KEY_TREE_RUN_MAX];
+    size_t count = run_draw(p, key, main, records);
+    if (prng_below(p, 5) == 0)
+        leftovers_put(p, t, records, count);
+    cr_assert_eq(tree_env_try_put(t, records, count), STORE_OK);
+    for (size_t i = count; i-- > 0;)
+        model_put(&records[i]);
+}
+
 static void run_seed(uint64_t seed)
 {
     struct prng p = prng_seeded(seed);
@@ -177,12 +217,8 @@ static void run_seed(uint64_t seed)
     for (int step = 0; step < 1500; step++) {
         struct slice key = key_of(prng_below(&p, prng_below(&p, 2) == 0 ? 5 : KEYS));
         int64_t revision = (int64_t)prng_below(&p, (uint64_t)main + 2);
-        if (prng_below(&p, 3) > 0) {
-            struct kv_record record = record_draw(&p, key, ++main);
-            tree_env_put(&t, &record);
-            if (prng_below(&p, 10) == 0)
-                tree_env_put(&t, &record); /* as after an interrupted flush */
-            model_put(&record);
+        if (prng_below(&p, 3) > 0 && model_count + KEY_TREE_RUN_MAX <= RECORDS_MAX) {
+            run_put(&p, &t, key, &main);
         } else if (prng_below(&p, 3) == 0) {
             prune(&t, key, revision, prng_below(&p, 2) == 0);
         }
@@ -451,7 +487,7 @@ Test(key_tree, a_damaged_layer_is_reported_by_every_way_to_it)
     damage(&t, (struct key_tree_place){ 0, segment, KEY_TREE_LAYER, 0 }, 4);
     struct kv_record got = plain(long_key, 3);
     bool found;
-    cr_assert_eq(tree_env_try_put(&t, &got), STORE_E_CORRUPT);
+    cr_assert_eq(tree_env_try_put(&t, &got, 1), STORE_E_CORRUPT);
     cr_assert_eq(key_tree_get(t.txn, t.dbi, long_key, 9, &got, &found), STORE_E_CORRUPT);
     size_t count;
     cr_assert_eq(walk(&t, &count), STORE_E_CORRUPT);

@@ -606,9 +606,10 @@ Test(kv, rows_that_do_not_belong_together_are_damage)
     got.sum ^= 1;
     cr_assert_eq(mdb_txn_begin(r.kv->trees.env, NULL, 0, &txn), 0);
     struct key_tree_writer writer;
+    size_t row_bytes;
     bool is_beside;
     cr_assert_eq(key_tree_writer_open(&writer, txn, r.kv->trees.key), STORE_OK);
-    cr_assert_eq(key_tree_put(&writer, &got, &next_layer_id, &is_beside), STORE_OK);
+    cr_assert_eq(key_tree_put(&writer, &got, 1, &next_layer_id, &row_bytes, &is_beside), STORE_OK);
     key_tree_writer_close(&writer);
     cr_assert_eq(mdb_txn_commit(txn), 0);
     cr_assert_eq(kv_view_open(r.kv, &view), KV_OK);
