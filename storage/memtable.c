@@ -403,8 +403,6 @@ bool memtable_insert(struct memtable *m, const struct kv_record *record)
     bool is_mark = m->count % MARK_NODES == 0;
     if (is_mark && m->marks.count == m->marks.capacity && !marks_grow(&m->marks))
         return false;
-    if (!memtable_index_reserve(&m->index))
-        return false;
     struct target t = target_of(record->key, record->mod.main);
     int height = height_draw(&m->prng);
     struct memtable_node *node = node_new(m, record, t.prefix, height);

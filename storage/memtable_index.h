@@ -1,13 +1,13 @@
 /* memtable_index.h: from a key to the newest of its nodes in a memtable, by the key's hash.
  *
  * Most keys that are looked up in a memtable are not in it. Its list finds that out with a cache
- * miss a level, this with one.
+ * miss a level, this with one. It grows in small steps: the longest put takes microseconds (I10).
  * Owner:  its memtable; the memory is of that one's chunks, and goes with them.
  * Thread: one writer; readers on other threads need no lock: what was put before they began is
  *         found, later things may be.
  * Bounds: up to 2^20 keys, each at most INDEX_PROBES_MAX slots behind the place that its hash
- * names. Past that (it takes somebody who chooses keys by their hash, or a memtable far above what
- *         it is flushed at) the index gives up, for good, and the list is asked.
+ *         names. Past that (it takes somebody who chooses keys by their hash, or a memtable far
+ *         above what it is flushed at) the index gives up, for good, and the list is asked.
  */
 #ifndef STORAGE_MEMTABLE_INDEX_H
 #define STORAGE_MEMTABLE_INDEX_H
@@ -19,10 +19,10 @@
 enum { INDEX_PROBES_MAX = 128 };
 
 struct chunks;
-struct index_table;
+struct index_directory;
 
 struct memtable_index {
-    _Atomic(struct index_table *) table; /* NULL: it has given up */
+    _Atomic(struct index_directory *) directory; /* NULL: it has given up */
     /* The writer's alone from here on. */
     struct chunks *memory;
     size_t count; /* of keys */
@@ -32,11 +32,8 @@ struct memtable_index {
 bool memtable_index_init(struct memtable_index *x, struct chunks *memory)
     __attribute__((warn_unused_result));
 
-/* Sees to it that there is room for one more key. False without memory. */
-bool memtable_index_reserve(struct memtable_index *x) __attribute__((warn_unused_result));
-
-/* `node` is the newest of its key now. It is linked already, since readers get at it at once. Room
- * was reserved. */
+/* `node` is the newest of its key now. It is linked already, since readers get at it at once.
+ * Without memory to grow the index fills up, and gives up when it is full. */
 void memtable_index_put(struct memtable_index *x, const struct memtable_node *node);
 
 /* The key's slot on its way into the processor's cache. */
