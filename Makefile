@@ -171,8 +171,8 @@ $(B)/tests/crash/crash_images: $(CRASH_C:%.c=$(B)/obj/%.o) \
 
 # All fuzz targets in one; make test runs the sanitized one.
 FUZZ_C := $(filter-out tests/fuzz/libfuzzer.c,$(wildcard tests/fuzz/*.c))
-FUZZ_SUPPORT := $(addprefix tests/support/,fake_disk.c fake_io.c fake_net.c peer_entries.c raft_rig.c \
-		request_maker.c store_rig.c snapshot_rig.c machine_rig.c inline_io.c tree_env.c)
+FUZZ_SUPPORT := $(addprefix tests/support/,fake_disk.c fake_io.c fake_net.c old_entry.c peer_entries.c \
+		raft_rig.c request_maker.c store_rig.c snapshot_rig.c machine_rig.c inline_io.c tree_env.c)
 $(B)/tests/fuzz/fuzz: $(FUZZ_C:%.c=$(B)/obj/%.o) $(FUZZ_SUPPORT:%.c=$(B)/obj/%.o) $(LIB)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS) -lcriterion

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/assert.h"
+#include "proto/entry.h"
 #include "proto/pb_arena.h"
 #include "rpc/peer_internal.h"
 
@@ -88,6 +89,7 @@ enum peer_err peer_net_open(struct peer_net **ret_net, const struct peer_options
     list_init(&net->conns);
     list_init(&net->dirty);
     /* A head unpacked, and an array of the smallest entries that a frame can hold. */
+    _Static_assert(sizeof(struct raft_entry) <= 2 * ENTRY_HEADER_BYTES_MIN, "of each");
     arena_init(&net->arena,
                16 * (size_t)PEER_FRAME_HEAD_BYTES_MAX + 2 * (size_t)options->frame_bytes_max);
     *ret_net = net;

@@ -221,7 +221,7 @@ static bool append_of_pb(const Holdfastpb__RaftMessage *raft, struct block *bloc
 {
     const Holdfastpb__Append *pb = raft->append;
     /* Before the count chooses an allocation, the bytes must be able to hold so many. */
-    if (pb->entry_count > attachment.size / ENTRY_HEADER_BYTES)
+    if (pb->entry_count > attachment.size / ENTRY_HEADER_BYTES_MIN)
         return false;
     struct raft_pos before = position_of_pb(pb->prev);
     msg->append = (struct raft_msg_append){

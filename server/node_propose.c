@@ -22,6 +22,8 @@ struct node_batch {
     struct slice payloads[NODE_BATCH_ENTRIES_MAX];
     uint32_t count;
     size_t bytes;
+    struct raft_pos first; /* where Raft will put them */
+    uint64_t wall_ms;
     struct raft_config_at config; /* of the one entry, if that is a configuration */
 };
 
@@ -33,40 +35,52 @@ bool node_propose_open(struct node *node)
     return node->batch && node->noop_batch;
 }
 
-static bool batch_has_room(const struct node_batch *b, size_t command_bytes)
+/* Empty. What its entries say of position and time is known now: their sizes depend on it. */
+static struct node_batch *batch_begin(struct node *node, struct node_batch *b)
+{
+    b->count = 0;
+    b->bytes = 0;
+    b->first = raft_next_pos(node->raft);
+    b->wall_ms = node->io->ops->wall_ms(node->io);
+    return b;
+}
+
+/* False: there is no room, which there always is for the first. */
+static bool batch_add(struct node_batch *b, struct entry_header header, struct slice payload)
 {
     if (b->count == NODE_BATCH_ENTRIES_MAX)
         return false;
-    return b->count == 0 || b->bytes + ENTRY_HEADER_BYTES + command_bytes <= NODE_BATCH_BYTES_MAX;
-}
-
-static void batch_add(struct node_batch *b, struct entry_header header, struct slice payload)
-{
+    header.pos = (struct raft_pos){ b->first.term, b->first.index + b->count };
+    header.wall_ms = b->wall_ms;
     header.payload_bytes = (uint32_t)payload.size;
-    b->bytes += entry_size_bytes(&header);
+    size_t bytes = entry_size_bytes(&header);
+    if (b->count > 0 && b->bytes + bytes > NODE_BATCH_BYTES_MAX)
+        return false;
+    b->bytes += bytes;
     b->headers[b->count] = header;
     b->payloads[b->count] = payload;
     b->count++;
+    return true;
 }
 
-/* Encodes all entries into one block, at the positions that Raft will give them. */
+/* Encodes all entries into one block. */
 static struct block *batch_encode(struct node *node, struct node_batch *b)
 {
+    ASSERT(raft_next_pos(node->raft).index == b->first.index);
+    ASSERT(raft_next_pos(node->raft).term == b->first.term);
     struct block *block = block_new(b->bytes);
     if (!block)
         return NULL;
-    struct raft_pos pos = raft_next_pos(node->raft);
-    uint64_t wall_ms = node->io->ops->wall_ms(node->io);
     uint8_t *at = block->data;
-    for (uint32_t i = 0; i < b->count; i++, pos.index++) {
-        struct entry_header *header = &b->headers[i];
-        header->pos = pos;
-        header->wall_ms = wall_ms;
-        if (b->payloads[i].size > 0)
-            memcpy(at + entry_payload_offset(header), b->payloads[i].data, b->payloads[i].size);
+    for (uint32_t i = 0; i < b->count; i++) {
+        const struct entry_header *header = &b->headers[i];
+        struct slice payload = b->payloads[i];
+        size_t offset = entry_payload_offset(header);
+        if (payload.size > 0)
+            memcpy(at + offset, payload.data, payload.size);
         entry_seal(at, header);
-        size_t size = entry_size_bytes(header);
-        b->entries[i] = (struct raft_entry){ pos, header->type, slice_of(at, size), block };
+        size_t size = offset + payload.size;
+        b->entries[i] = (struct raft_entry){ header->pos, header->type, slice_of(at, size), block };
         at += size;
     }
     ASSERT(at == block->data + b->bytes);
@@ -95,10 +109,8 @@ static bool batch_propose(struct node *node, struct node_batch *b)
 
 void node_propose_noop(struct node *node)
 {
-    struct node_batch *b = node->noop_batch;
-    b->count = 0;
-    b->bytes = 0;
-    batch_add(b, (struct entry_header){ .type = RAFT_ENTRY_NOOP }, (struct slice){ 0 });
+    struct node_batch *b = batch_begin(node, node->noop_batch);
+    ASSERT(batch_add(b, (struct entry_header){ .type = RAFT_ENTRY_NOOP }, (struct slice){ 0 }));
     if (batch_propose(node, b)) {
         node->noop_term = node->status.term;
         node_news_await(node, raft_last_pos(node->raft).index);
@@ -107,16 +119,14 @@ void node_propose_noop(struct node *node)
 
 bool node_propose_config(struct node *node, const struct membership *next)
 {
-    struct node_batch *b = node->batch;
+    struct node_batch *b = batch_begin(node, node->batch);
     struct arena encoded;
     struct slice payload;
     arena_init(&encoded, CONFIG_BYTES_MAX);
-    b->count = 0;
-    b->bytes = 0;
     bool is_proposed = false;
     if (membership_encode(next, &encoded, &payload)) {
         b->config.config = membership_to_raft_config(next);
-        batch_add(b, (struct entry_header){ .type = RAFT_ENTRY_CONFIG }, payload);
+        ASSERT(batch_add(b, (struct entry_header){ .type = RAFT_ENTRY_CONFIG }, payload));
         is_proposed = batch_propose(node, b);
         if (is_proposed)
             node_news_await(node, raft_last_pos(node->raft).index);
@@ -220,15 +230,14 @@ static void gather_forwarded(struct node *node, struct node_batch *b)
 {
     for (struct list *at = node->forwarded.next; at != &node->forwarded; at = at->next) {
         struct node_forwarded *f = LIST_ENTRY(at, struct node_forwarded, link);
-        if (!batch_has_room(b, f->command_bytes))
-            return;
         struct entry_header header = {
             .type = RAFT_ENTRY_COMMAND,
             .request_id = f->request_id,
             .auth_revision = f->auth_revision,
             .user = slice_of(f->bytes, f->user_bytes),
         };
-        batch_add(b, header, slice_of(f->bytes + f->user_bytes, f->command_bytes));
+        if (!batch_add(b, header, slice_of(f->bytes + f->user_bytes, f->command_bytes)))
+            return;
     }
 }
 
@@ -237,10 +246,9 @@ static void gather_queued(struct node *node, struct node_batch *b)
     for (struct list *at = node->requests.queued.next; at != &node->requests.queued;
          at = at->next) {
         struct request *request = LIST_ENTRY(at, struct request, link);
-        if (!batch_has_room(b, request->command.size))
-            return;
         struct entry_header header = { .type = RAFT_ENTRY_COMMAND, .request_id = request->id };
-        batch_add(b, header, request->command);
+        if (!batch_add(b, header, request->command))
+            return;
     }
 }
 
@@ -270,8 +278,7 @@ static void propose_as_leader(struct node *node)
     if (node->persist.is_writing)
         return;
     while (node->status.role == RAFT_LEADER && admits_proposals(node)) {
-        b->count = 0;
-        b->bytes = 0;
+        batch_begin(node, b);
         gather_forwarded(node, b);
         uint32_t forwarded = b->count;
         gather_queued(node, b);

@@ -5,7 +5,6 @@
 
 #include "base/assert.h"
 #include "base/bytes.h"
-#include "proto/entry.h"
 #include "storage/identity.h"
 #include "storage/journal.h"
 #include "storage/repair_mark.h"
@@ -13,6 +12,7 @@
 #include "tests/fuzz/fuzz.h"
 #include "tests/fuzz/reseal.h"
 #include "tests/support/fake_io.h"
+#include "tests/support/old_entry.h"
 #include "tests/support/store_rig.h"
 #include "tests/support/tree_env.h"
 
@@ -43,7 +43,22 @@ static void add_sealed(fuzz_seed_fn *add, void *owner, const char *name, struct 
 
 /* ---- entries ---- */
 
-/* One encoding: what is taken, sealed again, is the same bytes. */
+/* One encoding: what is taken, sealed again in its format, is the same bytes. */
+static void entry_check(struct slice bytes, struct entry_header header)
+{
+    uint8_t *again = copy_of(bytes);
+    header.user.data = again + (header.user.data - bytes.data);
+    if (bytes.data[8] == ENTRY_FORMAT) {
+        ASSERT(bytes.size == entry_size_bytes(&header));
+        entry_seal(again, &header);
+    } else {
+        ASSERT(bytes.size == old_entry_size_bytes(&header));
+        old_entry_seal(again, &header);
+    }
+    ASSERT(memcmp(again, bytes.data, bytes.size) == 0);
+    free(again);
+}
+
 static void entry_run(struct slice input)
 {
     struct fuzz_reader r = { input };
@@ -57,12 +72,8 @@ static void entry_run(struct slice input)
     struct slice payload;
     size_t size;
     while (entry_decode(left, &header, &payload, &size) == ENTRY_OK) {
-        ASSERT(size <= left.size && size == entry_size_bytes(&header));
-        uint8_t *again = copy_of(slice_of(left.data, size));
-        header.user = slice_of(again + ENTRY_HEADER_BYTES, header.user.size);
-        entry_seal(again, &header);
-        ASSERT(memcmp(again, left.data, size) == 0);
-        free(again);
+        ASSERT(size <= left.size);
+        entry_check(slice_of(left.data, size), header);
         left = slice_of(left.data + size, left.size - size);
     }
     free(copy);
@@ -71,20 +82,27 @@ static void entry_run(struct slice input)
 static void entry_seeds(fuzz_seed_fn *add, void *owner)
 {
     static struct fuzz_writer w;
+    static struct fuzz_writer old;
     w.size = 0;
+    old.size = 0;
     for (uint64_t i = 1; i <= 3; i++) {
         struct raft_entry entry = store_rig_entry((struct raft_pos){ 1 + i / 3, i }, 9);
+        struct raft_entry old_entry = old_entry_of(&entry);
         fuzz_put(&w, entry.bytes);
+        fuzz_put(&old, i == 2 ? entry.bytes : old_entry.bytes);
         block_unref(entry.block);
+        block_unref(old_entry.block);
     }
     add_sealed(add, owner, "three", slice_of(w.bytes, w.size));
+    add_sealed(add, owner, "both-formats", slice_of(old.bytes, old.size));
     struct entry_header header = { .type = RAFT_ENTRY_CONFIG,
-                                   .pos = { 2, 9 },
+                                   .pos = { 2, 900 },
+                                   .wall_ms = 1780000000000,
                                    .user = slice_of_text("somebody"),
                                    .payload_bytes = 4 };
-    uint8_t bytes[ENTRY_HEADER_BYTES + 12] = { 0 };
+    uint8_t bytes[ENTRY_HEADER_BYTES_MAX + 4] = { 0 };
     entry_seal(bytes, &header);
-    add_sealed(add, owner, "user", slice_of(bytes, sizeof bytes));
+    add_sealed(add, owner, "user", slice_of(bytes, entry_size_bytes(&header)));
 }
 
 const struct fuzz_target fuzz_entry = { "entry", 60000, entry_run, entry_seeds };

@@ -46,6 +46,7 @@ static void seal(void)
 {
     struct entry_header header = { .type = RAFT_ENTRY_COMMAND,
                                    .pos = { 3, 1000 },
+                                   .wall_ms = 1780000000000,
                                    .payload_bytes = sizeof payload };
     size_t size = entry_size_bytes(&header);
     struct block *batch = block_new(size * PERF_BATCH);

@@ -6,7 +6,7 @@
 
 #include "base/assert.h"
 #include "base/checksum.h"
-#include "proto/entry.h"
+#include "tests/support/old_entry.h"
 
 enum { LAB_BYTES = LAB_SEGMENT_BYTES * 2 };
 
@@ -155,6 +155,11 @@ static size_t entry_make(struct lab *lab, uint8_t *to, struct raft_pos pos, uint
                                    .pos = pos,
                                    .request_id = ++lab->request_id,
                                    .payload_bytes = payload_bytes };
+    if (lab->makes_old_entries) {
+        memset(to + old_entry_payload_offset(&header), (int)lab->request_id & 0xff, payload_bytes);
+        old_entry_seal(to, &header);
+        return old_entry_size_bytes(&header);
+    }
     memset(to + entry_payload_offset(&header), (int)lab->request_id & 0xff, payload_bytes);
     entry_seal(to, &header);
     return entry_size_bytes(&header);
@@ -179,7 +184,7 @@ enum journal_err lab_write(struct lab *lab, const struct lab_batch *batch)
     for (uint32_t i = 0; i < batch->count; i++) {
         uint64_t index = ++next.last;
         positions[i] = (struct raft_pos){ .term = batch->term, .index = index };
-        ASSERT(used + batch->payload_bytes + ENTRY_HEADER_BYTES <= LAB_BYTES);
+        ASSERT(used + batch->payload_bytes + ENTRY_HEADER_BYTES_MAX <= LAB_BYTES);
         size_t size = entry_make(lab, lab->bytes + used, positions[i], batch->payload_bytes);
         entries[i] = slice_of(lab->bytes + used, size);
         used += size;

@@ -35,7 +35,8 @@ struct lab {
     enum journal_err completed;       /* of the last write that completed */
     uint64_t completed_count;
     uint64_t request_id;
-    uint8_t *bytes; /* the entries in flight */
+    bool makes_old_entries; /* in format 1 */
+    uint8_t *bytes;         /* the entries in flight */
 };
 
 struct lab *lab_new(uint64_t seed);

@@ -10,6 +10,7 @@ struct peer_entries peer_entries_new(struct raft_pos first, uint32_t count, uint
     struct entry_header header = {
         .type = RAFT_ENTRY_COMMAND,
         .pos = first,
+        .wall_ms = 1780000000000,
         .user = slice_of_text("root"),
         .payload_bytes = payload_bytes,
     };

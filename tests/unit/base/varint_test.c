@@ -73,6 +73,8 @@ Test(varint, refuses_what_has_another_form_or_too_many_bits)
         uint64_t got = 77;
         cr_assert_null(varint_get(cases[i].bytes, cases[i].bytes + cases[i].size, &got), "%s",
                        cases[i].what);
+        cr_assert_null(varint_get(cases[i].bytes, cases[i].bytes + 12, &got), "%s, with more",
+                       cases[i].what);
         cr_assert_eq(got, 77, "untouched");
     }
 }

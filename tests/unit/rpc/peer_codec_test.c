@@ -2,9 +2,9 @@
 #include <stdlib.h>
 
 #include "base/prng.h"
-#include "proto/entry.h"
 #include "rpc/peer_codec.h"
 #include "rpc/peer_frame.h"
+#include "tests/support/old_entry.h"
 #include "tests/support/peer_entries.h"
 
 enum { FRAME_MAX = 1 << 20, ARENA_MAX = 1 << 20, FLIPS = 4000 };
@@ -205,6 +205,19 @@ Test(peer_codec, entries_come_back_as_views_into_the_frame)
     cr_assert_eq(back.append.entries[0].bytes.data, r.attachment.data, "copied");
     received_done(&r);
     free(out);
+    block_unref(entries.block);
+}
+
+/* As a leader sends them that has them from before. */
+Test(peer_codec, entries_of_an_older_format_come_back)
+{
+    struct peer_entries entries = peer_entries_new((struct raft_pos){ 3, 11 }, 3, 100);
+    for (uint32_t i = 0; i < 2; i++)
+        entries.entries[i] = old_entry_of(&entries.entries[i]);
+    struct raft_msg msg = append_of(&entries, (struct raft_pos){ 2, 10 });
+    round_trip(&msg);
+    for (uint32_t i = 0; i < 2; i++)
+        block_unref(entries.entries[i].block);
     block_unref(entries.block);
 }
 

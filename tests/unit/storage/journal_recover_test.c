@@ -334,6 +334,26 @@ Test(journal_recover, a_slot_ahead_of_the_batches_counts)
 }
 
 /* Hostile bytes: whatever stands in the files, open ends with an answer. */
+/* Written by two versions, the older one first: nothing is made anew. */
+Test(journal_recover, entries_of_two_formats_come_back)
+{
+    struct lab *lab = lab_new(1);
+    lab->makes_old_entries = true;
+    cr_assert_eq(lab_open(lab), JOURNAL_OK);
+    for (int i = 0; i < 3; i++)
+        lab_append(lab, 2, 3000);
+    kill_now(lab);
+    lab->makes_old_entries = false;
+    for (int i = 0; i < 3; i++) {
+        cr_assert_eq(lab_open(lab), JOURNAL_OK);
+        lab_append(lab, 2, 3000);
+        kill_now(lab);
+    }
+    cr_assert_eq(lab_open(lab), JOURNAL_OK);
+    cr_assert_eq(lab->durable.last, 12);
+    lab_free(lab);
+}
+
 Test(journal_recover, random_damage_never_trips_an_assert)
 {
     for (uint64_t seed = 1; seed <= 150; seed++) {

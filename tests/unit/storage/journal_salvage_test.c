@@ -12,15 +12,18 @@ enum { PAGE = JOURNAL_ALIGN_BYTES, BATCHES = 6, BATCH_PAGES = 2 };
 
 static struct raft_hard_state hard_before;
 
-/* A term with a vote, then BATCHES of one entry, two pages each, in segment 1. */
+/* A term with a vote, then BATCHES of one entry, two pages each, in segment 1. The entries are of
+ * two formats: to the journal they are bytes. */
 static struct lab *lab_filled(uint64_t seed)
 {
     struct lab *lab = lab_new(seed);
     cr_assert_eq(lab_open(lab), JOURNAL_OK);
     lab_write_now(lab, &(struct lab_batch){ .hard = { .term = 4, .vote = 1 } });
     lab_write_now(lab, &(struct lab_batch){ .hard = { .term = 5, .vote = 2 } });
-    for (int i = 0; i < BATCHES; i++)
+    for (int i = 0; i < BATCHES; i++) {
+        lab->makes_old_entries = i < BATCHES / 2;
         lab_append(lab, 1, 5000);
+    }
     hard_before = lab->durable.hard;
     lab_close(lab);
     return lab;
