@@ -60,19 +60,15 @@ static void evict_first(struct raft_log *log)
     drop_first(log);
 }
 
-/* An entry that is in the log store, and more than what is kept of those. */
-static bool first_is_too_much(const struct raft_log *log)
-{
-    return log->first <= log->flushed &&
-           bytes_end(log, log->flushed) - log->bytes_before > log->bytes_keep;
-}
-
 void raft_log_evict(struct raft_log *log)
 {
     enum { EVICT_ENTRIES_MAX = 256, EVICT_BYTES_MAX = 1 << 20 };
-    uint64_t before = log->bytes_before;
-    for (int i = 0; i < EVICT_ENTRIES_MAX && first_is_too_much(log); i++) {
-        if (log->bytes_before - before >= EVICT_BYTES_MAX)
+    if (log->first > log->flushed)
+        return;
+    uint64_t flushed = bytes_end(log, log->flushed);
+    uint64_t up_to = log->bytes_before + EVICT_BYTES_MAX;
+    for (int i = 0; i < EVICT_ENTRIES_MAX && log->first <= log->flushed; i++) {
+        if (flushed - log->bytes_before <= log->bytes_keep || log->bytes_before >= up_to)
             break;
         evict_first(log);
     }

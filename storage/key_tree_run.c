@@ -163,7 +163,8 @@ enum store_err key_tree_run_decode(struct slice row_key, struct slice row, int64
 {
     if (row.size == 0 || row.data[AT_FORMAT] != FORMAT) {
         ret_run->count = 1;
-        ret_run->records[0] = (struct kv_record){ .mod = { .main = oldest } };
+        ret_run->records[0].key = slice_of(NULL, 0);
+        ret_run->records[0].mod.main = oldest;
         return key_tree_record_decode(row_key, row, &ret_run->records[0]);
     }
     enum store_err err = key_tree_row_verify(row_key, row);
