@@ -19,7 +19,7 @@
  *        0    8  checksum of [8, end), padding included
  *        8    8  checksum of [16, 128): so a header says what it knows even when its payload tore
  *       16    8  magic "HFJBATCH"
- *       24    4  format, 2
+ *       24    4  format, 3
  *       28    4  number of entries
  *       32    8  write number: one more than that of the write before
  *       40    8  generation, that of the segment
@@ -31,7 +31,9 @@
  *      108    4  enum journal_reset
  *      112   16  term and index of the reset; zero without one
  *      128    -  entries, canonical (proto/entry.h)
- * Format 1 has no resets, and zeros from 108 on; it is read as it was.
+ * Format 2 has entries of format 1 alone: a program that knows no others must not take one that is
+ * shorter for a damaged one. Format 1 has no resets, and zeros from 108 on. Both are read as they
+ * were.
  * Both checksums are seeded with cluster and incarnation: what a client stores cannot pose as a
  * batch, nor can another directory's (I9).
  *
@@ -48,7 +50,7 @@
 
 enum {
     JOURNAL_PAGE_FORMAT = 1,
-    JOURNAL_BATCH_FORMAT = 2,
+    JOURNAL_BATCH_FORMAT = 3,
     JOURNAL_BATCH_FORMAT_OLDEST = 1,
     JOURNAL_BATCH_HEADER_BYTES = 128,
 };

@@ -191,7 +191,7 @@ Test(journal_recover, tells_a_newer_version_from_damage)
     uint8_t header[JOURNAL_BATCH_HEADER_BYTES];
     struct fake_disk *disk = fake_io_disk(lab->fake);
     fake_disk_peek(disk, lab_segment_path(1), PAGE, header, sizeof header);
-    put_le32(header + 24, 3);
+    put_le32(header + 24, JOURNAL_BATCH_FORMAT + 1);
     put_le64(header + 8, checksum(slice_of(header + 16, sizeof header - 16), owner.seed));
     fake_disk_poke(disk, lab_segment_path(1), PAGE, slice_of(header, sizeof header));
     cr_assert_eq(lab_open(lab), JOURNAL_E_VERSION, "a batch");
