@@ -37,6 +37,12 @@ void node_want_turn(struct node *node)
         node_fail(node, EXIT_CODE_FAILURE, "a timer cannot be set", "out of memory");
 }
 
+void node_want_turn_soon(struct node *node)
+{
+    if (!io_timer_set(node->io, &node->turn_timer, io_now_ms(node->io) + 1))
+        node_fail(node, EXIT_CODE_FAILURE, "a timer cannot be set", "out of memory");
+}
+
 enum { CLOSE_POLL_MS = 1 };
 
 /* ---- the turn ---- */

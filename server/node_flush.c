@@ -58,6 +58,35 @@ void node_flush_pace(struct node *node)
     store_flush_demand(node->store, is_awaited ? 1000 : memory_fill(node, flushing));
 }
 
+/* In permille. The rows of a transaction are written quickly, then it commits for tens of
+ * milliseconds, and at the end counts take some more: meanwhile as fast as it was so far. */
+static uint32_t flush_progress(struct node *node)
+{
+    enum { AHEAD_MAX = 200 };
+    struct node_flush *f = &node->flush;
+    uint64_t now_us = node->io->ops->now_us(node->io);
+    uint32_t progress = store_flush_progress(node->store);
+    if (progress != f->progress) {
+        f->progress = progress;
+        f->progress_us = now_us;
+    }
+    if (f->progress_us <= f->began_us)
+        return progress;
+    uint64_t ahead = (now_us - f->progress_us) * progress / (f->progress_us - f->began_us);
+    return progress + (ahead < AHEAD_MAX ? (uint32_t)ahead : AHEAD_MAX);
+}
+
+/* Of the memory nearly half fills freely, the rest as the flush goes on, and some is left at its
+ * end. */
+bool node_flush_keeps_up(struct node *node)
+{
+    enum { FREE = 450, PACED = 400 }; /* permille */
+    if (!node->flush.is_running)
+        return true;
+    uint32_t fill = memory_fill(node, node->flush.flush.state.applied.index);
+    return fill <= FREE || fill <= FREE + flush_progress(node) * PACED / 1000;
+}
+
 static bool compaction_is_due(const struct node *node)
 {
     return store_may_compact(node->store, machine_state(node->machine)->compact_revision);
@@ -205,6 +234,7 @@ static void flush_begin(struct node *node)
     }
     node->unflushed_bytes = 0;
     f->is_running = true;
+    f->began_us = node->io->ops->now_us(node->io);
     node_flush_pace(node);
     store_flush_begin(node->store, &f->flush);
 }

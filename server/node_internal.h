@@ -79,6 +79,9 @@ struct node_flush {
     struct store_flush flush;
     struct raft_entry *entries; /* each with a block reference */
     struct arena membership;    /* encoded */
+    uint64_t began_us;
+    uint32_t progress; /* as it was seen last, and when */
+    uint64_t progress_us;
 };
 
 /* node_config.c: the memberships by the log, ahead of what is applied. */
@@ -239,6 +242,8 @@ struct node {
 void node_fail(struct node *node, enum exit_code code, const char *what, const char *why);
 /* The loop comes round again at once: work was left for a next turn. */
 void node_want_turn(struct node *node);
+/* The same in a millisecond: to look again whether something goes on elsewhere. */
+void node_want_turn_soon(struct node *node);
 void node_close_parts(struct node *node); /* leadership is handed over, or was not ours */
 
 /* node_raft.c: one event in, its effects carried out. False: Raft refused the event. */
@@ -282,6 +287,9 @@ void node_flush_if_due(struct node *node);
 void node_flush_for_room(struct node *node);
 /* Tells the flush under way how much it is wanted. */
 void node_flush_pace(struct node *node);
+/* Whether memory fills no faster than the flush that runs empties it. Otherwise proposals are to
+ * wait a little each; at the end of memory they would all wait until the flush is done. */
+bool node_flush_keeps_up(struct node *node);
 /* At an orderly end, so that the next start has nothing to replay. */
 void node_flush_last(struct node *node);
 void node_fetch_begin(struct node *node, const struct raft_fetch *wanted);

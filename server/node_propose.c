@@ -277,6 +277,10 @@ static void propose_as_leader(struct node *node)
     refuse_other_terms(node);
     if (node->persist.is_writing)
         return;
+    if (!node_flush_keeps_up(node)) {
+        node_want_turn_soon(node);
+        return;
+    }
     while (node->status.role == RAFT_LEADER && admits_proposals(node)) {
         batch_begin(node, b);
         gather_forwarded(node, b);

@@ -124,6 +124,9 @@ void store_flush_begin(struct store *s, struct store_flush *flush);
  * can. Stays said, for later flushes too. */
 void store_flush_demand(struct store *s, uint32_t permille);
 
+/* How much of its rows the flush that runs has written, in permille. The loop's thread. */
+uint32_t store_flush_progress(const struct store *s);
+
 /* Whether a flush would let go of more than is gone: compaction up to compact_revision is not
  * done, and no snapshot that is being sent holds it up. The loop's thread. */
 bool store_may_compact(const struct store *s, int64_t compact_revision);

@@ -204,10 +204,16 @@ void store_flush_demand(struct store *s, uint32_t permille)
     atomic_store_explicit(&s->pace.demand, permille, memory_order_relaxed);
 }
 
+uint32_t store_flush_progress(const struct store *s)
+{
+    return atomic_load_explicit(&s->pace.done, memory_order_relaxed);
+}
+
 void store_flush_begin(struct store *s, struct store_flush *flush)
 {
     flush_check(s, flush);
     s->busy = true;
+    atomic_store_explicit(&s->pace.done, 0, memory_order_relaxed);
     s->began_us = s->io->ops->now_us(s->io);
     s->compact_limit = store_holds_limit(s);
     flush->store = s;

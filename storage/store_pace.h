@@ -19,6 +19,7 @@ enum { STORE_PACE_HURRY = 1000 };
 
 struct store_pace {
     _Atomic uint32_t demand; /* permille; at STORE_PACE_HURRY and above it never rests */
+    _Atomic uint32_t done;   /* permille of its rows, and 0 before it begins */
     uint64_t rows;           /* written so far */
     uint64_t row_count;      /* in all; 0: it never rests */
 };

@@ -74,3 +74,18 @@ Test(store_pace, what_is_no_flush_of_a_memtable_does_not_rest)
     store_pace_end(&p);
     cr_assert_eq(rests_of(&p, 1000), 0);
 }
+
+/* What the loop paces proposals by. */
+Test(store_pace, says_how_much_is_done)
+{
+    struct store_pace p = { .demand = STORE_PACE_HURRY };
+    store_pace_begin(&p, 640);
+    rests_of(&p, 160);
+    cr_assert_eq(atomic_load(&p.done), 200, "as of the 128th");
+    rests_of(&p, 480);
+    cr_assert_eq(atomic_load(&p.done), 1000);
+    store_pace_end(&p);
+    atomic_store(&p.done, 0);
+    store_pace_begin(&p, 0);
+    cr_assert_eq(atomic_load(&p.done), 1000, "there are no rows to wait for");
+}
