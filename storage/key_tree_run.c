@@ -19,12 +19,18 @@ enum {
     SUM_BYTES = 8,
 };
 
+/* Of the put before it; any number has one. */
+static int64_t version_before(const struct kv_record *newer)
+{
+    return (int64_t)((uint64_t)newer->version - 1);
+}
+
 /* Whether it is the put that the newer one followed. */
 static bool is_put_before(const struct kv_record *record, const struct kv_record *newer)
 {
     return !record->tombstone && !newer->tombstone && record->lease == newer->lease &&
            record->create_revision == newer->create_revision &&
-           record->version == newer->version - 1;
+           record->version == version_before(newer);
 }
 
 /* ---- writing ---- */
@@ -133,7 +139,7 @@ static const uint8_t *record_get(const uint8_t *at, const uint8_t *end, int64_t 
         at = life_get(at, end, (flags & FLAG_LEASE) != 0, ret_record);
     } else if (newer != NULL && (flags & FLAG_LEASE) == 0) {
         ret_record->create_revision = newer->create_revision;
-        ret_record->version = newer->version - 1;
+        ret_record->version = version_before(newer);
         ret_record->lease = newer->lease;
     }
     bool has_one_form = newer == NULL ? !is_before : is_before == is_put_before(ret_record, newer);
