@@ -35,7 +35,7 @@ struct daemon_sizes daemon_sizes_default(void)
     return (struct daemon_sizes){
         .connections_max = 16384,
         .requests_max = 8192, /* a tenth of a second; more would come too late for clients */
-        .window_entries_max = 1 << 17, /* half of it is a tail that one batch writes again */
+        .window_entries_max = 1 << 18, /* half of it is a tail that one batch writes again */
         .views_max = 96,
         .window_bytes_keep = 4 << 20,
         .store_dirty_bytes_max = 8 << 20, /* what is synced at once delays the journal */

@@ -45,8 +45,8 @@ struct node_options {
     bool pre_vote;
     uint32_t request_bytes_max;
     uint32_t requests_max;       /* writes, and reads, that wait at a time */
-    uint32_t window_entries_max; /* of the log in memory, a power of two, from 8192 on; twice what
-                                    one flush takes */
+    uint32_t window_entries_max; /* of the log in memory, a power of two, from 8192 on; four times
+                                    what a flush waits for */
     uint64_t window_bytes_keep;  /* of entries that are flushed, for members a little behind */
     uint64_t store_dirty_bytes_max;  /* of one of a flush's transactions */
     uint32_t compact_rows_max;       /* looked at by one flush */

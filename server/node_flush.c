@@ -20,9 +20,11 @@ static bool journal_is_short(const struct node *node)
            usage.room_bytes < node->options.journal_segment_bytes * 2;
 }
 
+/* Above 1000 where there is more than the whole. */
 static uint32_t permille(uint64_t part, uint64_t whole)
 {
-    return part >= whole ? 1000 : (uint32_t)(part * 1000 / whole);
+    uint64_t share = part * 1000 / whole;
+    return share < UINT32_MAX ? (uint32_t)share : UINT32_MAX;
 }
 
 static uint32_t max_of(uint32_t a, uint32_t b)
@@ -30,12 +32,12 @@ static uint32_t max_of(uint32_t a, uint32_t b)
     return a > b ? a : b;
 }
 
-/* How full memory is behind `from_index`: at 1000 a flush is due. */
+/* How full memory is behind `from_index`: at 1000 a flush is due, at 3000 all of it is taken. */
 static uint32_t memory_fill(const struct node *node, uint64_t from_index)
 {
     uint64_t entries = machine_state(node->machine)->applied.index - from_index;
     uint32_t fill = permille(kv_active_bytes(node->kv), node->options.memtable_bytes_max);
-    fill = max_of(fill, permille(entries, node->options.window_entries_max / 2));
+    fill = max_of(fill, permille(entries, node->options.window_entries_max / 4));
     return max_of(fill, permille(node->unflushed_bytes, UNFLUSHED_BYTES_MAX));
 }
 
@@ -44,7 +46,7 @@ static bool memory_is_due(const struct node *node, uint64_t unflushed)
     if (unflushed == 0)
         return false;
     uint64_t flushed = store_published(node->store)->applied.index;
-    return memory_fill(node, flushed) == 1000 || journal_is_short(node);
+    return memory_fill(node, flushed) >= 1000 || journal_is_short(node);
 }
 
 void node_flush_pace(struct node *node)
@@ -76,15 +78,18 @@ static uint32_t flush_progress(struct node *node)
     return progress + (ahead < AHEAD_MAX ? (uint32_t)ahead : AHEAD_MAX);
 }
 
-/* Of the memory nearly half fills freely, the rest as the flush goes on, and some is left at its
- * end. */
+/* Of the memory that the flush does not hold itself nearly half fills freely, the rest as the flush
+ * goes on, and some is left at its end. So the faster it fills the more the next flush has, and the
+ * less each of its rows costs. */
 bool node_flush_keeps_up(struct node *node)
 {
-    enum { FREE = 450, PACED = 400 }; /* permille */
-    if (!node->flush.is_running)
+    enum { WHOLE = 3000, FREE = 450, PACED = 400 }; /* of the memory; permille of what is left */
+    struct node_flush *f = &node->flush;
+    if (!f->is_running)
         return true;
-    uint32_t fill = memory_fill(node, node->flush.flush.state.applied.index);
-    return fill <= FREE || fill <= FREE + flush_progress(node) * PACED / 1000;
+    uint64_t left = f->fill < WHOLE ? WHOLE - f->fill : 0;
+    uint64_t fill = (uint64_t)memory_fill(node, f->flush.state.applied.index) * 1000;
+    return fill <= left * FREE || fill <= left * (FREE + flush_progress(node) * PACED / 1000);
 }
 
 static bool compaction_is_due(const struct node *node)
@@ -227,6 +232,7 @@ static bool flush_prepare(struct node *node, struct node_flush *f)
 static void flush_begin(struct node *node)
 {
     struct node_flush *f = &node->flush;
+    f->fill = memory_fill(node, store_published(node->store)->applied.index);
     if (!flush_prepare(node, f)) {
         flush_free(f);
         node_fail(node, EXIT_CODE_FAILURE, "a flush cannot begin", "out of memory");

@@ -19,7 +19,7 @@ enum {
     NODE_APPLY_SLICE_US = 500, /* of applying in one turn (I10) */
     NODE_BATCH_BYTES_MAX = 4 << 20,
     NODE_BATCH_ENTRIES_MAX = 4096, /* half a window at most, or it might never fit */
-    NODE_REWRITE_ENTRIES_MAX = 1 << 16,
+    NODE_REWRITE_ENTRIES_MAX = 1 << 17,
     NODE_WINDOW_ENTRIES_MIN = 2 * NODE_BATCH_ENTRIES_MAX,
     NODE_FORWARD_RETRY_MS = 10, /* after the leader would not take one */
     NODE_PATH_BYTES_MAX = 4096,
@@ -79,6 +79,7 @@ struct node_flush {
     struct store_flush flush;
     struct raft_entry *entries; /* each with a block reference */
     struct arena membership;    /* encoded */
+    uint32_t fill;              /* how full memory was with what it takes: memory_fill */
     uint64_t began_us;
     uint32_t progress; /* as it was seen last, and when */
     uint64_t progress_us;
