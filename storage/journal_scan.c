@@ -197,14 +197,18 @@ static enum journal_err segment_walk(struct journal *j, struct journal_scan *sca
     return JOURNAL_OK;
 }
 
-static enum journal_err first_page_is_zero(struct journal *j, const struct journal_segment *s,
-                                           bool *ret_is_zero)
+/* Whether nothing was ever written here. A batch is at the beginning; a few pages tell it from a
+ * segment whose first blocks never reached the disk, though later ones did. */
+static enum journal_err pages_are_zero(struct journal *j, const struct journal_segment *s,
+                                       bool *ret_are_zero)
 {
-    int64_t got =
-        j->io->ops->file_read(j->io, s->fd, j->buffer, JOURNAL_ALIGN_BYTES, JOURNAL_ALIGN_BYTES);
-    if (got != JOURNAL_ALIGN_BYTES)
+    enum { LOOK_BYTES = 64 << 10 };
+    uint64_t left = j->segment_bytes - JOURNAL_ALIGN_BYTES;
+    size_t size = left < LOOK_BYTES ? (size_t)left : LOOK_BYTES;
+    int64_t got = j->io->ops->file_read(j->io, s->fd, j->buffer, size, JOURNAL_ALIGN_BYTES);
+    if (got < 0 || (size_t)got != size)
         return JOURNAL_E_IO;
-    *ret_is_zero = journal_is_zero(j->buffer, JOURNAL_ALIGN_BYTES);
+    *ret_are_zero = journal_is_zero(j->buffer, size);
     return JOURNAL_OK;
 }
 
@@ -218,7 +222,7 @@ static enum journal_err odd_segment_walk(struct journal *j, struct journal_scan 
     bool spare = false;
     enum journal_err err = JOURNAL_OK;
     if (found->verdict == JOURNAL_VERDICT_BLANK)
-        err = first_page_is_zero(j, found->segment, &spare);
+        err = pages_are_zero(j, found->segment, &spare);
     if (err != JOURNAL_OK || spare)
         return err;
     err = segment_walk(j, scan, found->segment);

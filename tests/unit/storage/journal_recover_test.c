@@ -227,6 +227,24 @@ Test(journal_recover, what_was_dropped_as_torn_never_comes_back)
     lab_free(lab);
 }
 
+/* A segment's header and its first batch never reached the disk, the second batch did: it says that
+ * the first was durable. Found by the simulator, with two blocks lost of a journal that short. */
+Test(journal_recover, a_segment_that_lost_its_beginning_is_not_a_spare_one)
+{
+    struct lab *lab = lab_new(1);
+    cr_assert_eq(lab_open(lab), JOURNAL_OK);
+    while (journal_usage(lab->j).segments_in_use < 2)
+        lab_append(lab, 1, 5000);
+    lab_append(lab, 1, 100);
+    kill_now(lab);
+    uint8_t zeros[3 * PAGE] = { 0 };
+    fake_disk_poke(fake_io_disk(lab->fake), lab_segment_path(2), 0, slice_of(zeros, sizeof zeros));
+    cr_assert_eq(lab_open(lab), JOURNAL_E_CORRUPT);
+    cr_assert(strstr(lab->recovery.detail, "which was durable, is gone"), "%s",
+              lab->recovery.detail);
+    lab_free(lab);
+}
+
 /* The newest batch, unacknowledged and in a cache alone, makes older segments free. Recovery that
  * dies half-way must not have cleared those and then lost it. */
 Test(journal_recover, clears_nothing_before_the_chain_is_durable)
