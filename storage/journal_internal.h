@@ -21,6 +21,9 @@ enum {
     JOURNAL_SEGMENT_IDS_MAX = 1024,
     JOURNAL_SEGMENT_BYTES_MIN = 64 << 10,
     JOURNAL_SEGMENT_BYTES_MAX = 1 << 30,
+    /* Of a segment, with its header: zero in one that is not in use. A recovery looks at all of it,
+     * as single blocks may never have reached the disk. */
+    JOURNAL_BEGINNING_BYTES = 32 << 10,
     JOURNAL_MARK_INTERVAL_MS = 100,
     JOURNAL_MARK_BYTES = 8 << 20,
     JOURNAL_RETRY_MS = 1,

@@ -168,7 +168,7 @@ static enum journal_err zeros_put(struct journal *j, const struct journal_segmen
  * 3. the power goes: the page lands, the new header page does not: the old N is whole again,
  *    and with it, say, a vote that contradicts the slot of the new N.
  * So where N can have begun is zero, durably, before anything is written: at the end of the
- * chain, and in the first page of every free segment, with its header. */
+ * chain, and at the beginning of every free segment, as far as a later recovery looks at it. */
 static enum journal_err remains_clear(struct journal *j, struct journal_recovery *recovery)
 {
     struct journal_segment *current = journal_current(j);
@@ -184,7 +184,7 @@ static enum journal_err remains_clear(struct journal *j, struct journal_recovery
             s->generation > (current ? current->generation : 0) ? s->generation : j->generation + 1;
         err = torn_measure(j, s, JOURNAL_ALIGN_BYTES, next, &recovery->torn_bytes);
         if (err == JOURNAL_OK)
-            err = zeros_put(j, s, 0, (size_t)2 * JOURNAL_ALIGN_BYTES);
+            err = zeros_put(j, s, 0, JOURNAL_BEGINNING_BYTES);
         s->generation = 0;
     }
     return err;

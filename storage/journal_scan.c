@@ -197,18 +197,16 @@ static enum journal_err segment_walk(struct journal *j, struct journal_scan *sca
     return JOURNAL_OK;
 }
 
-/* Whether nothing was ever written here. A batch is at the beginning; a few pages tell it from a
- * segment whose first blocks never reached the disk, though later ones did. */
-static enum journal_err pages_are_zero(struct journal *j, const struct journal_segment *s,
-                                       bool *ret_are_zero)
+/* Whether nothing was written here since it was made, or cleared. Some pages tell it from a segment
+ * whose first blocks never reached the disk, though later ones did. */
+static enum journal_err beginning_is_zero(struct journal *j, const struct journal_segment *s,
+                                          bool *ret_is_zero)
 {
-    enum { LOOK_BYTES = 64 << 10 };
-    uint64_t left = j->segment_bytes - JOURNAL_ALIGN_BYTES;
-    size_t size = left < LOOK_BYTES ? (size_t)left : LOOK_BYTES;
+    size_t size = JOURNAL_BEGINNING_BYTES - JOURNAL_ALIGN_BYTES;
     int64_t got = j->io->ops->file_read(j->io, s->fd, j->buffer, size, JOURNAL_ALIGN_BYTES);
     if (got < 0 || (size_t)got != size)
         return JOURNAL_E_IO;
-    *ret_are_zero = journal_is_zero(j->buffer, size);
+    *ret_is_zero = journal_is_zero(j->buffer, size);
     return JOURNAL_OK;
 }
 
@@ -222,7 +220,7 @@ static enum journal_err odd_segment_walk(struct journal *j, struct journal_scan 
     bool spare = false;
     enum journal_err err = JOURNAL_OK;
     if (found->verdict == JOURNAL_VERDICT_BLANK)
-        err = pages_are_zero(j, found->segment, &spare);
+        err = beginning_is_zero(j, found->segment, &spare);
     if (err != JOURNAL_OK || spare)
         return err;
     err = segment_walk(j, scan, found->segment);
