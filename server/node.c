@@ -31,16 +31,20 @@ void node_halt(struct node *node)
     node->has_failed = true;
 }
 
+static void turn_in(struct node *node, uint64_t ms)
+{
+    if (!io_timer_set(node->io, &node->turn_timer, io_now_ms(node->io) + ms))
+        node_fail(node, EXIT_CODE_FAILURE, "a timer cannot be set", "out of memory");
+}
+
 void node_want_turn(struct node *node)
 {
-    if (!io_timer_set(node->io, &node->turn_timer, io_now_ms(node->io)))
-        node_fail(node, EXIT_CODE_FAILURE, "a timer cannot be set", "out of memory");
+    turn_in(node, 0);
 }
 
 void node_want_turn_soon(struct node *node)
 {
-    if (!io_timer_set(node->io, &node->turn_timer, io_now_ms(node->io) + 1))
-        node_fail(node, EXIT_CODE_FAILURE, "a timer cannot be set", "out of memory");
+    turn_in(node, 1);
 }
 
 enum { CLOSE_POLL_MS = 1 };
@@ -249,8 +253,8 @@ static void close_when_quiet(void *owner)
      * 3. this node closes. The job still reads the store, which has to stay. */
     if (is_quiet(node) && !is_read(node))
         journal_close(node->journal, on_journal_closed, node);
-    else if (!io_timer_set(node->io, &node->turn_timer, io_now_ms(node->io) + CLOSE_POLL_MS))
-        node_fail(node, EXIT_CODE_FAILURE, "a timer cannot be set", "out of memory");
+    else
+        turn_in(node, CLOSE_POLL_MS);
 }
 
 void node_close(struct node *node, void (*fn)(void *owner), void *owner)

@@ -5,6 +5,7 @@
 
 #include "base/assert.h"
 #include "base/log.h"
+#include "server/flush_room.h"
 #include "server/node_internal.h"
 
 enum {
@@ -32,7 +33,8 @@ static uint32_t max_of(uint32_t a, uint32_t b)
     return a > b ? a : b;
 }
 
-/* How full memory is behind `from_index`: at 1000 a flush is due, at 3000 all of it is taken. */
+/* How full memory is behind `from_index`: at 1000 a flush is due, at FLUSH_ROOM_WHOLE all of it is
+ * taken. */
 static uint32_t memory_fill(const struct node *node, uint64_t from_index)
 {
     uint64_t entries = machine_state(node->machine)->applied.index - from_index;
@@ -78,18 +80,13 @@ static uint32_t flush_progress(struct node *node)
     return progress + (ahead < AHEAD_MAX ? (uint32_t)ahead : AHEAD_MAX);
 }
 
-/* Of the memory that the flush does not hold itself nearly half fills freely, the rest as the flush
- * goes on, and some is left at its end. So the faster it fills the more the next flush has, and the
- * less each of its rows costs. */
 bool node_flush_keeps_up(struct node *node)
 {
-    enum { WHOLE = 3000, FREE = 450, PACED = 400 }; /* of the memory; permille of what is left */
     struct node_flush *f = &node->flush;
     if (!f->is_running)
         return true;
-    uint64_t left = f->fill < WHOLE ? WHOLE - f->fill : 0;
-    uint64_t fill = (uint64_t)memory_fill(node, f->flush.state.applied.index) * 1000;
-    return fill <= left * FREE || fill <= left * (FREE + flush_progress(node) * PACED / 1000);
+    uint32_t fill = memory_fill(node, f->flush.state.applied.index);
+    return flush_room_admits(f->fill, fill, flush_progress(node));
 }
 
 static bool compaction_is_due(const struct node *node)
@@ -181,15 +178,18 @@ static uint64_t log_keep_index(const struct node *node, uint64_t applied_index)
 static bool take_entries(struct node *node, struct node_flush *f)
 {
     struct raft_pos begin = store_published(node->store)->applied;
-    if (f->flush.log_keep_index > begin.index + 1)
-        begin = raft_entry_at(node->raft, f->flush.log_keep_index - 1)->pos;
+    if (f->flush.log_keep_index > begin.index + 1) {
+        const struct raft_entry *last_gone = raft_entry_at(node->raft, f->flush.log_keep_index - 1);
+        ASSERT(last_gone); /* not flushed, so still in the window */
+        begin = last_gone->pos;
+    }
     size_t count = (size_t)(machine_state(node->machine)->applied.index - begin.index);
     f->entries = calloc(count ? count : 1, sizeof *f->entries);
     if (!f->entries)
         return false;
     for (size_t i = 0; i < count; i++) {
         const struct raft_entry *entry = raft_entry_at(node->raft, begin.index + 1 + i);
-        ASSERT(entry); /* not flushed, so still in the window */
+        ASSERT(entry); /* likewise */
         f->entries[i] = *entry;
         block_ref(entry->block);
     }

@@ -110,7 +110,9 @@ static bool batch_propose(struct node *node, struct node_batch *b)
 void node_propose_noop(struct node *node)
 {
     struct node_batch *b = batch_begin(node, node->noop_batch);
-    ASSERT(batch_add(b, (struct entry_header){ .type = RAFT_ENTRY_NOOP }, (struct slice){ 0 }));
+    bool is_added =
+        batch_add(b, (struct entry_header){ .type = RAFT_ENTRY_NOOP }, (struct slice){ 0 });
+    ASSERT(is_added);
     if (batch_propose(node, b)) {
         node->noop_term = node->status.term;
         node_news_await(node, raft_last_pos(node->raft).index);
@@ -126,7 +128,8 @@ bool node_propose_config(struct node *node, const struct membership *next)
     bool is_proposed = false;
     if (membership_encode(next, &encoded, &payload)) {
         b->config.config = membership_to_raft_config(next);
-        ASSERT(batch_add(b, (struct entry_header){ .type = RAFT_ENTRY_CONFIG }, payload));
+        bool is_added = batch_add(b, (struct entry_header){ .type = RAFT_ENTRY_CONFIG }, payload);
+        ASSERT(is_added);
         is_proposed = batch_propose(node, b);
         if (is_proposed)
             node_news_await(node, raft_last_pos(node->raft).index);

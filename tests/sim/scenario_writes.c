@@ -319,6 +319,35 @@ static void play_snapshot_beside_writes(struct scene *s)
     scene_wait_caught_up(s, lost);
 }
 
+/* ---- more than can be done ---- */
+
+/* Without a quorum nothing is done, and what comes waits: in the node half of what may wait there,
+ * and with its client the rest. Nobody is refused, and in the end all is done. */
+static void play_too_fast(struct scene *s)
+{
+    enum { PUTS = 3000, A_STEP = 10, MORE_MAX = 256 /* that came with the last bytes */ };
+    static struct scene_op *puts[PUTS];
+    scene_start(s);
+    uint32_t leader = scene_leader(s);
+    if (scene_has_failed(s))
+        return;
+    scene_isolate(s, leader);
+    for (int i = 0; i < PUTS && !scene_has_failed(s); i++) {
+        puts[i] = scene_begin_put(s, leader, "key", "value");
+        if (i % A_STEP == 0)
+            scene_run(s, 1);
+    }
+    if (scene_has_failed(s))
+        return;
+    struct node_waiting waiting = node_waiting(sim_host_node(scene_host(s, leader)));
+    scene_expect(s,
+                 waiting.writes >= waiting.max / 2 && waiting.writes < waiting.max / 2 + MORE_MAX,
+                 "%u writes wait, of %u", waiting.writes, waiting.max);
+    scene_join(s);
+    for (int i = 0; i < PUTS && !scene_has_failed(s); i++)
+        scene_expect(s, scene_end(s, puts[i])->is_ok, "put %d: %s", i, puts[i]->answer.text);
+}
+
 const struct scenario scenarios_of_writes[] = {
     { "etcd-13766", "killed within any call, no member skips an entry", play_13766, 0 },
     { "etcd-14370", "one member alone acknowledges what is durable", play_14370, 1 },
@@ -329,6 +358,7 @@ const struct scenario scenarios_of_writes[] = {
     { "etcd-14890", "no request takes effect twice", play_14890, 0 },
     { "snapshot-beside-writes", "writes go on, and one snapshot is enough",
       play_snapshot_beside_writes, 0 },
+    { "too-fast", "what comes too fast waits with its client", play_too_fast, 0 },
     { "kill-all", "kill -9 of all at once loses nothing", play_kill_all, 0 },
     { "site-power", "a power cut of all at once loses nothing", play_site_power, 0 },
     { "power-after-kill", "nor does one right after a kill -9 and a start", play_power_after_kill,

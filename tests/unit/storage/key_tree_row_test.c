@@ -2,6 +2,7 @@
 
 #include "base/prng.h"
 #include "storage/key_tree_internal.h"
+#include "tests/support/record_expect.h"
 
 static struct key_tree_row_key encoded(struct key_tree_place place)
 {
@@ -30,24 +31,12 @@ static struct kv_record deleted(void)
     return (struct kv_record){ .mod = { .main = 9 }, .tombstone = true, .sum = 0x531a866d6f1a8bc6 };
 }
 
-static void numbers_expect(const struct kv_record *got, const struct kv_record *want)
-{
-    cr_assert_eq(got->mod.main, want->mod.main);
-    cr_assert_eq(got->mod.sub, want->mod.sub);
-    cr_assert_eq(got->create_revision, want->create_revision);
-    cr_assert_eq(got->version, want->version);
-    cr_assert_eq(got->lease, want->lease);
-    cr_assert_eq(got->value_bytes, want->value_bytes);
-    cr_assert_eq(got->sum, want->sum);
-    cr_assert_eq(got->tombstone, want->tombstone);
-}
-
 static void decode_expect(const struct key_tree_row_key *key, struct slice row,
                           const struct kv_record *want)
 {
     struct kv_record got = { .mod = { .main = want->mod.main } };
     cr_assert_eq(key_tree_record_decode(key_slice(key), row, &got), STORE_OK);
-    numbers_expect(&got, want);
+    record_expect_numbers(&got, want);
 }
 
 static void golden_expect(struct key_tree_place place, const struct kv_record *record,

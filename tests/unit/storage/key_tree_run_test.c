@@ -3,6 +3,7 @@
 #include "base/bytes.h"
 #include "base/prng.h"
 #include "storage/key_tree_internal.h"
+#include "tests/support/record_expect.h"
 
 static struct key_tree_row_key key_at(int64_t oldest)
 {
@@ -32,18 +33,6 @@ static const char four_golden[] = "\3\4"
                                   "\2\xc7\1\0\0\0\1\x09\0\0\0\0\0\0\0\x33\0\0\0\0\0\0\0"
                                   "\1\2\1\0\x62\0\x44\0\0\0\0\0\0\0";
 
-static void same_expect(const struct kv_record *got, const struct kv_record *want)
-{
-    cr_assert_eq(got->mod.main, want->mod.main);
-    cr_assert_eq(got->mod.sub, want->mod.sub);
-    cr_assert_eq(got->create_revision, want->create_revision);
-    cr_assert_eq(got->version, want->version);
-    cr_assert_eq(got->lease, want->lease);
-    cr_assert_eq(got->tombstone, want->tombstone);
-    cr_assert_eq(got->value_bytes, want->value_bytes);
-    cr_assert_eq(got->sum, want->sum);
-}
-
 static void run_expect(const struct kv_record *records, size_t count)
 {
     struct key_tree_row_key key = key_at(records[count - 1].mod.main);
@@ -56,7 +45,7 @@ static void run_expect(const struct kv_record *records, size_t count)
                  STORE_OK);
     cr_assert_eq(run.count, count);
     for (size_t i = 0; i < count; i++)
-        same_expect(&run.records[i], &records[i]);
+        record_expect_numbers(&run.records[i], &records[i]);
 }
 
 Test(key_tree_run, bytes_are_the_golden_ones)

@@ -5,6 +5,7 @@
 #include "base/prng.h"
 #include "storage/key_tree_internal.h"
 #include "tests/support/old_rows.h"
+#include "tests/support/record_expect.h"
 #include "tests/support/tree_env.h"
 
 enum { KEYS = 70, SEGMENT = KEY_TREE_SEGMENT_BYTES, RECORDS_MAX = 4000 };
@@ -89,14 +90,7 @@ static size_t model_settle(size_t at, int64_t revision, bool every_version,
 static void assert_same(const struct kv_record *got, const struct kv_record *want)
 {
     cr_assert(slice_equal(got->key, want->key));
-    cr_assert_eq(got->mod.main, want->mod.main);
-    cr_assert_eq(got->mod.sub, want->mod.sub);
-    cr_assert_eq(got->create_revision, want->create_revision);
-    cr_assert_eq(got->version, want->version);
-    cr_assert_eq(got->lease, want->lease);
-    cr_assert_eq(got->tombstone, want->tombstone);
-    cr_assert_eq(got->value_bytes, want->value_bytes);
-    cr_assert_eq(got->sum, want->sum);
+    record_expect_numbers(got, want);
     cr_assert_eq(got->value.size, 0, "the value is not in this tree");
 }
 

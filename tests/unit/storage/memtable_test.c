@@ -224,7 +224,6 @@ Test(memtable, get_finds_each_of_very_many_keys)
     memtable_unref(m);
 }
 
-/* The writer's finger is exact only directly behind the last insert. */
 /* A prefetch is of no consequence but for time: that it ends, whatever the keys are. */
 Test(memtable, prefetch_changes_nothing)
 {
@@ -244,6 +243,7 @@ Test(memtable, prefetch_changes_nothing)
     memtable_unref(empty);
 }
 
+/* The writer's finger is exact only directly behind the last insert. */
 Test(memtable, interleaved_runs_stay_in_order)
 {
     struct memtable *m = memtable_new();

@@ -3,20 +3,9 @@
 #include <criterion/criterion.h>
 
 #include "base/prng.h"
+#include "tests/support/record_expect.h"
 
 static const struct kv_record blank = { .mod = { .main = 100, .sub = 3 } };
-
-static void numbers_expect(const struct kv_record *got, const struct kv_record *want)
-{
-    cr_assert_eq(got->mod.main, want->mod.main);
-    cr_assert_eq(got->mod.sub, want->mod.sub, "the number is the tree's own");
-    cr_assert_eq(got->create_revision, want->create_revision);
-    cr_assert_eq(got->version, want->version);
-    cr_assert_eq(got->lease, want->lease);
-    cr_assert_eq(got->tombstone, want->tombstone);
-    cr_assert_eq(got->value_bytes, want->value_bytes);
-    cr_assert_eq(got->sum, want->sum);
-}
 
 /* Of each number: small, large, negative, at the ends. */
 static uint64_t number_draw(struct prng *p)
@@ -52,7 +41,7 @@ Test(record_row, any_numbers_come_back)
                      STORE_OK);
         cr_assert_eq(got_size, size);
         cr_assert_eq(got_number, number);
-        numbers_expect(&got, &want);
+        record_expect_numbers(&got, &want);
         for (size_t cut = 0; cut < size; cut++)
             cr_assert_eq(record_row_decode(slice_of(bytes, cut), &got, &got_number, &got_size),
                          STORE_E_CORRUPT);
@@ -131,5 +120,5 @@ Test(record_row, format_1_is_read)
     cr_assert_eq(record_row_decode(slice_of(bytes, sizeof bytes), &got, &number, &size), STORE_OK);
     cr_assert_eq(number, 0x0203);
     cr_assert_eq(size, 44);
-    numbers_expect(&got, &want);
+    record_expect_numbers(&got, &want);
 }

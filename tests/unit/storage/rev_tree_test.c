@@ -5,6 +5,7 @@
 
 #include "base/prng.h"
 #include "tests/support/old_rows.h"
+#include "tests/support/record_expect.h"
 #include "tests/support/store_rig.h"
 
 /* An environment with a rev tree alone, and one write transaction that is never committed. */
@@ -59,14 +60,7 @@ static void record_expect(const struct kv_record *got, const struct kv_record *w
 {
     cr_assert(slice_equal(got->key, want->key));
     cr_assert(slice_equal(got->value, want->value));
-    cr_assert_eq(got->mod.main, want->mod.main);
-    cr_assert_eq(got->mod.sub, want->mod.sub);
-    cr_assert_eq(got->create_revision, want->create_revision);
-    cr_assert_eq(got->version, want->version);
-    cr_assert_eq(got->lease, want->lease);
-    cr_assert_eq(got->tombstone, want->tombstone);
-    cr_assert_eq(got->value_bytes, want->value_bytes);
-    cr_assert_eq(got->sum, want->sum);
+    record_expect_numbers(got, want);
 }
 
 static size_t row_count(void)
