@@ -214,6 +214,7 @@ struct journal_found_batch {
     uint64_t offset;
     uint64_t sum;
     struct journal_batch_header header;
+    struct block *payload; /* of a scan that keeps them, else NULL: owned by the scan */
 };
 
 struct journal_found_segment {
@@ -224,6 +225,7 @@ struct journal_found_segment {
 /* What the files say. */
 struct journal_scan {
     bool salvages;                          /* set by the caller: what cannot be used is left out */
+    bool keeps_payloads;                    /* set by the caller: those of the chain, in memory */
     struct journal_found_segment *segments; /* newest generation first, then those without */
     size_t segment_count;
     struct journal_found_batch *chain; /* newest first, down to where `flushed` begins */

@@ -322,7 +322,8 @@ enum journal_err journal_recover_reset(struct journal *j, bool *ret_found, struc
 enum journal_err journal_recover(struct journal *j, struct raft_pos flushed,
                                  struct journal_recovery *recovery)
 {
-    struct journal_scan scan = { .detail = recovery->detail,
+    struct journal_scan scan = { .keeps_payloads = true,
+                                 .detail = recovery->detail,
                                  .detail_bytes = sizeof recovery->detail };
     struct journal_slots_found slots;
     enum journal_err err = judge(j, &scan, flushed, &slots, recovery);

@@ -129,7 +129,7 @@ static enum journal_err batch_join(struct replay *r, const struct journal_found_
     return JOURNAL_OK;
 }
 
-/* A block of its own for each batch. Read again, so verified again. */
+/* Read again, so verified again. */
 static enum journal_err block_read(struct replay *r, const struct journal_found_batch *batch,
                                    struct block **ret_block)
 {
@@ -156,8 +156,9 @@ static enum journal_err batch_replay(struct replay *r, const struct journal_foun
     enum journal_err err = batch_join(r, batch, first);
     if (err != JOURNAL_OK || batch->header.payload_bytes == 0)
         return err;
-    struct block *block = NULL;
-    err = block_read(r, batch, &block);
+    struct block *block = batch->payload ? block_ref(batch->payload) : NULL;
+    if (!block)
+        err = block_read(r, batch, &block);
     if (err == JOURNAL_OK)
         err = payload_take(r, batch, block);
     block_unref(block); /* the entries hold it now, or nobody */

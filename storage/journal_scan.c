@@ -267,6 +267,24 @@ static bool chain_extend(struct journal_scan *scan, size_t from, uint64_t flushe
     return false;
 }
 
+/* Of the batches [from, count) of the chain, out of the segment that segment_walk has just read: a
+ * journal is read once, in requests as large as a segment, and not batch by batch again. */
+static enum journal_err payloads_keep(const struct journal *j, struct journal_scan *scan,
+                                      size_t from)
+{
+    for (size_t i = from; i < scan->chain_count; i++) {
+        struct journal_found_batch *batch = &scan->chain[i];
+        size_t size = batch->header.payload_bytes;
+        if (size == 0)
+            continue;
+        batch->payload = block_new(size);
+        if (!batch->payload)
+            return JOURNAL_E_NOMEM;
+        memcpy(batch->payload->data, j->buffer + batch->offset + JOURNAL_BATCH_HEADER_BYTES, size);
+    }
+    return JOURNAL_OK;
+}
+
 enum journal_err journal_scan_chain(struct journal *j, struct journal_scan *scan,
                                     uint64_t flushed_index)
 {
@@ -281,6 +299,8 @@ enum journal_err journal_scan_chain(struct journal *j, struct journal_scan *scan
             err = segment_walk(j, scan, found->segment);
             if (err == JOURNAL_OK)
                 ended = chain_extend(scan, from, flushed_index);
+            if (err == JOURNAL_OK && scan->keeps_payloads)
+                err = payloads_keep(j, scan, from);
         }
         if (err != JOURNAL_OK)
             return err;
@@ -309,6 +329,8 @@ enum journal_err journal_scan_all(struct journal *j, struct journal_scan *scan)
 
 void journal_scan_done(struct journal_scan *scan)
 {
+    for (size_t i = 0; i < scan->chain_count; i++)
+        block_unref(scan->chain[i].payload);
     free(scan->segments);
     free(scan->chain);
     *scan = (struct journal_scan){ 0 };

@@ -465,3 +465,21 @@ Test(journal_recover, free_segments_are_blank_afterwards)
         lab_free(lab);
     }
 }
+
+/* However many batches a segment has: a request of each to the disk is most of a long recovery. */
+Test(journal_recover, a_segment_is_read_once)
+{
+    uint64_t reads[2];
+    for (int i = 0; i < 2; i++) {
+        struct lab *lab = lab_new(1);
+        cr_assert_eq(lab_open(lab), JOURNAL_OK);
+        for (int batches = i == 0 ? 2 : 12; batches > 0; batches--)
+            lab_append(lab, 1, 100);
+        kill_now(lab);
+        uint64_t before = fake_io_count(lab->fake, FAKE_IO_READ);
+        cr_assert_eq(lab_open(lab), JOURNAL_OK);
+        reads[i] = fake_io_count(lab->fake, FAKE_IO_READ) - before;
+        lab_free(lab);
+    }
+    cr_assert_eq(reads[0], reads[1], "%lu for two batches, %lu for twelve", reads[0], reads[1]);
+}
