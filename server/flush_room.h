@@ -10,7 +10,6 @@
 #ifndef SERVER_FLUSH_ROOM_H
 #define SERVER_FLUSH_ROOM_H
 
-#include <stdbool.h>
 #include <stdint.h>
 
 enum {
@@ -20,8 +19,14 @@ enum {
     FLUSH_ROOM_LEAST = 500,
 };
 
-/* Whether more may come: `held` is what the flush took along, `fill` what has come since,
- * `progress` how far the flush is; a little above 1000 where it is estimated. */
-bool flush_room_admits(uint32_t held, uint32_t fill, uint32_t progress);
+/* The most that may have come since: `held` is what the flush took along, `progress` how far it is;
+ * a little above 1000 where that is estimated. Never 0. */
+uint32_t flush_room_most(uint32_t held, uint32_t progress);
+
+/* Entries that may be added so that no more than `most` comes: `applied` entries are what filled
+ * memory so far, `came` those and what is on its way to be applied, which will weigh as much.
+ * Without the latter writes would stop and go, each time for as long as a flush takes to make room
+ * for all that is on its way. */
+uint64_t flush_room_entries(uint32_t most, uint32_t fill, uint64_t applied, uint64_t came);
 
 #endif

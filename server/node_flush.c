@@ -62,8 +62,8 @@ void node_flush_pace(struct node *node)
     store_flush_demand(node->store, is_awaited ? 1000 : memory_fill(node, flushing));
 }
 
-/* In permille. The rows of a transaction are written quickly, then it commits for tens of
- * milliseconds, and at the end counts take some more: meanwhile as fast as it was so far. */
+/* In permille. A transaction that commits, and what comes after all rows, does not tell how far it
+ * is: meanwhile as fast as it was so far. */
 static uint32_t flush_progress(struct node *node)
 {
     enum { AHEAD_MAX = 200 };
@@ -80,13 +80,16 @@ static uint32_t flush_progress(struct node *node)
     return progress + (ahead < AHEAD_MAX ? (uint32_t)ahead : AHEAD_MAX);
 }
 
-bool node_flush_keeps_up(struct node *node)
+uint64_t node_flush_room(struct node *node)
 {
     struct node_flush *f = &node->flush;
     if (!f->is_running)
-        return true;
-    uint32_t fill = memory_fill(node, f->flush.state.applied.index);
-    return flush_room_admits(f->fill, fill, flush_progress(node));
+        return UINT64_MAX;
+    uint64_t flushing = f->flush.state.applied.index;
+    return flush_room_entries(flush_room_most(f->fill, flush_progress(node)),
+                              memory_fill(node, flushing),
+                              machine_state(node->machine)->applied.index - flushing,
+                              raft_last_pos(node->raft).index - flushing);
 }
 
 static bool compaction_is_due(const struct node *node)

@@ -288,9 +288,9 @@ void node_flush_if_due(struct node *node);
 void node_flush_for_room(struct node *node);
 /* Tells the flush under way how much it is wanted. */
 void node_flush_pace(struct node *node);
-/* Whether memory fills no faster than the flush that runs empties it. Otherwise proposals are to
- * wait a little each; at the end of memory they would all wait until the flush is done. */
-bool node_flush_keeps_up(struct node *node);
+/* How many entries the leader may propose now, so that memory does not end before a flush that is
+ * running does. */
+uint64_t node_flush_room(struct node *node);
 /* At an orderly end, so that the next start has nothing to replay. */
 void node_flush_last(struct node *node);
 void node_fetch_begin(struct node *node, const struct raft_fetch *wanted);

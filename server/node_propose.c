@@ -21,6 +21,7 @@ struct node_batch {
     struct entry_header headers[NODE_BATCH_ENTRIES_MAX];
     struct slice payloads[NODE_BATCH_ENTRIES_MAX];
     uint32_t count;
+    uint32_t count_max;
     size_t bytes;
     struct raft_pos first; /* where Raft will put them */
     uint64_t wall_ms;
@@ -39,6 +40,7 @@ bool node_propose_open(struct node *node)
 static struct node_batch *batch_begin(struct node *node, struct node_batch *b)
 {
     b->count = 0;
+    b->count_max = NODE_BATCH_ENTRIES_MAX;
     b->bytes = 0;
     b->first = raft_next_pos(node->raft);
     b->wall_ms = node->io->ops->wall_ms(node->io);
@@ -48,7 +50,7 @@ static struct node_batch *batch_begin(struct node *node, struct node_batch *b)
 /* False: there is no room, which there always is for the first. */
 static bool batch_add(struct node_batch *b, struct entry_header header, struct slice payload)
 {
-    if (b->count == NODE_BATCH_ENTRIES_MAX)
+    if (b->count == b->count_max)
         return false;
     header.pos = (struct raft_pos){ b->first.term, b->first.index + b->count };
     header.wall_ms = b->wall_ms;
@@ -280,12 +282,15 @@ static void propose_as_leader(struct node *node)
     refuse_other_terms(node);
     if (node->persist.is_writing)
         return;
-    if (!node_flush_keeps_up(node)) {
-        node_want_turn_soon(node);
-        return;
-    }
     while (node->status.role == RAFT_LEADER && admits_proposals(node)) {
+        uint64_t room = node_flush_room(node);
+        if (room == 0) {
+            node_want_turn_soon(node);
+            return;
+        }
         batch_begin(node, b);
+        if (room < b->count_max)
+            b->count_max = (uint32_t)room;
         gather_forwarded(node, b);
         uint32_t forwarded = b->count;
         gather_queued(node, b);

@@ -57,7 +57,7 @@ static enum store_err batch_write(struct snapshot_sink *sink, bool is_last)
     if (err == STORE_OK)
         err = store_counts_batch(&w, sink->memtable);
     if (err == STORE_OK)
-        err = store_rows_write(&w, sink->memtable);
+        err = store_rows_write(&w, sink->memtable, NULL);
     if (err == STORE_OK && is_last)
         w.publish = sink->meta.state;
     if (err == STORE_OK)

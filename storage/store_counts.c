@@ -18,6 +18,8 @@
  * a tree of 1.8 MiB; 100 million one of 180 MiB, of which the 50,000 births of a memtable of small
  * values, in no order, touch each its page. It begins with what room there is
  * (store_writer_reserve) and dirties the tree's pages alone. */
+#include <stdlib.h>
+
 #include "base/assert.h"
 #include "storage/count_tree.h"
 #include "storage/store_write.h"
@@ -32,58 +34,73 @@ static enum store_err keys_before(struct store_writer *w, int64_t revision,
 
 /* ---- a flush ---- */
 
-/* What the records of a node's key in (from, to] sum up to; *ret_next is the first of the next
- * key. */
-static int key_change(const struct memtable_node *node, int64_t from, int64_t to,
-                      const struct memtable_node **ret_next)
+enum store_err store_count_changes_begin(struct store_count_changes *c,
+                                         const struct memtable *memtable, int64_t from, int64_t to)
 {
-    struct slice key = memtable_key(node);
-    int change = 0;
-    do {
-        if (memtable_revision(node) > from && memtable_revision(node) <= to)
-            change += memtable_change(node);
-        node = memtable_next(node);
-    } while (node != NULL && slice_equal(memtable_key(node), key));
-    *ret_next = node;
-    return change;
+    *c = (struct store_count_changes){ .from = from,
+                                       .to = to,
+                                       .capacity = memtable_change_count(memtable) };
+    if (c->capacity > 0)
+        c->items = malloc(c->capacity * sizeof *c->items);
+    return c->capacity == 0 || c->items != NULL ? STORE_OK : STORE_E_NOMEM;
 }
 
-static enum store_err changes_write(struct count_tree_writer *counts,
-                                    const struct memtable *memtable, int64_t from, int64_t to)
+void store_count_changes_note(struct store_count_changes *c, const struct memtable_node *node)
 {
-    const struct memtable_node *node = memtable_seek(memtable, slice_of(NULL, 0), INT64_MAX);
+    int change = memtable_change(node);
+    int64_t revision = memtable_revision(node);
+    if (change == 0 || revision <= c->from || revision > c->to)
+        return;
+    struct store_count_change *last = c->count > 0 ? &c->items[c->count - 1] : NULL;
+    if (last != NULL && slice_equal(memtable_key(last->node), memtable_key(node))) {
+        last->change += change;
+        return;
+    }
+    ASSERT(c->count < c->capacity);
+    c->items[c->count++] = (struct store_count_change){ .node = node, .change = change };
+}
+
+void store_count_changes_done(struct store_count_changes *c)
+{
+    free(c->items);
+    *c = (struct store_count_changes){ 0 };
+}
+
+static enum store_err changes_write(struct store_writer *w, struct count_tree_writer *counts,
+                                    const struct store_count_changes *changes)
+{
+    enum { AHEAD = 8 }; /* nodes are in no order in memory: some on their way at a time */
     enum store_err err = STORE_OK;
-    while (node != NULL && err == STORE_OK) {
-        const struct memtable_node *next;
-        int change = key_change(node, from, to, &next);
-        if (change > 1 || change < -1)
+    for (size_t i = 0; i < changes->count && err == STORE_OK; i++) {
+        const struct store_count_change *at = &changes->items[i];
+        if (changes->count - i > AHEAD)
+            __builtin_prefetch(at[AHEAD].node);
+        if (at->change > 1 || at->change < -1)
             return STORE_E_CORRUPT; /* its records came from rows that say nonsense */
-        if (change != 0)
-            err = count_tree_change(counts, memtable_key(node), change);
-        node = next;
+        if (at->change != 0)
+            err = count_tree_change(counts, memtable_key(at->node), at->change);
+        store_pace_row(&w->store->pace, w->store->io, STORE_PACE_COUNT);
     }
     return err;
 }
 
-enum store_err store_counts_flush(struct store_writer *w, const struct memtable *memtable,
-                                  int64_t revision)
+enum store_err store_counts_flush(struct store_writer *w, const struct store_count_changes *changes)
 {
     MDB_dbi dbi = w->store->trees.count;
     uint64_t bytes;
-    if (memtable_change_count(memtable) == 0)
+    if (changes->count == 0)
         return STORE_OK;
-    enum store_err err =
-        count_tree_dirty_bytes(w->txn, dbi, memtable_change_count(memtable), &bytes);
+    enum store_err err = count_tree_dirty_bytes(w->txn, dbi, changes->count, &bytes);
     if (err == STORE_OK)
         err = store_writer_reserve(w, bytes);
     struct key_tree_cursor *before = NULL;
     struct count_tree_writer counts = { .rows = NULL };
     if (err == STORE_OK)
-        err = keys_before(w, w->publish.revision, &before);
+        err = keys_before(w, changes->from, &before);
     if (err == STORE_OK)
         err = count_tree_writer_begin(&counts, w->txn, dbi, before);
     if (err == STORE_OK)
-        err = changes_write(&counts, memtable, w->publish.revision, revision);
+        err = changes_write(w, &counts, changes);
     enum store_err ended = count_tree_writer_end(&counts, err != STORE_OK);
     key_tree_cursor_close(before);
     return err == STORE_OK ? ended : err;

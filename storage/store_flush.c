@@ -15,6 +15,7 @@ static int64_t run_of(int64_t revision)
 
 /* The changes of one key and one run, the first of which is `node`. Returns what comes after. */
 static const struct memtable_node *run_gather(const struct memtable_node *node,
+                                              struct store_count_changes *changes,
                                               struct kv_record *ret_records, size_t *ret_count)
 {
     struct slice key = memtable_key(node);
@@ -22,6 +23,8 @@ static const struct memtable_node *run_gather(const struct memtable_node *node,
     size_t count = 0;
     do {
         ret_records[count++] = memtable_record(node);
+        if (changes != NULL)
+            store_count_changes_note(changes, node);
         node = memtable_next(node);
     } while (node != NULL && run_of(memtable_revision(node)) == run &&
              slice_equal(memtable_key(node), key));
@@ -30,18 +33,19 @@ static const struct memtable_node *run_gather(const struct memtable_node *node,
 }
 
 /* Sorted, so that neighbours meet in one page. */
-static enum store_err keys_write(struct store_writer *w, const struct memtable *memtable)
+static enum store_err keys_write(struct store_writer *w, const struct memtable *memtable,
+                                 struct store_count_changes *changes)
 {
     const struct memtable_node *node = memtable_seek(memtable, slice_of(NULL, 0), INT64_MAX);
     while (node != NULL) {
         struct kv_record records[KEY_TREE_RUN_MAX];
         size_t count;
-        node = run_gather(node, records, &count);
+        node = run_gather(node, changes, records, &count);
         enum store_err err = store_writer_put_keys(w, records, count);
         if (err != STORE_OK)
             return err;
         for (size_t i = 0; i < count; i++)
-            store_pace_row(&w->store->pace, w->store->io);
+            store_pace_row(&w->store->pace, w->store->io, STORE_PACE_KEY);
     }
     return STORE_OK;
 }
@@ -64,32 +68,32 @@ static enum store_err revs_write(struct store_writer *w, const struct memtable *
             err = rev_tree_put(w->txn, w->store->trees.rev, &record);
         if (err != STORE_OK)
             return err;
-        store_pace_row(&w->store->pace, w->store->io);
+        store_pace_row(&w->store->pace, w->store->io, STORE_PACE_REV);
     }
     return STORE_OK;
 }
 
-enum store_err store_rows_write(struct store_writer *w, const struct memtable *memtable)
+enum store_err store_rows_write(struct store_writer *w, const struct memtable *memtable,
+                                struct store_count_changes *changes)
 {
-    enum store_err err = keys_write(w, memtable);
+    enum store_err err = keys_write(w, memtable, changes);
     return err == STORE_OK ? revs_write(w, memtable) : err;
 }
 
 /* Writes all rows, and only then lets w->publish say what they make (I3). */
-static enum store_err rows_write(struct store_writer *w, const struct store_flush *flush)
+static enum store_err rows_write(struct store_writer *w, const struct store_flush *flush,
+                                 struct store_count_changes *changes)
 {
     enum store_err err = STORE_OK;
     if (flush->memtable != NULL)
-        err = store_rows_write(w, flush->memtable);
+        err = store_rows_write(w, flush->memtable, changes);
     struct store_state next = w->publish; /* applied, log_start and terms grow with the log */
     store_log_begin(flush->log_begin, &next);
     for (size_t i = 0; i < flush->entry_count && err == STORE_OK; i++)
         err = store_log_append(w, &flush->entries[i], &next);
-    if (err != STORE_OK)
-        return err;
     /* Nothing commits from here on until w->publish says what the counts count. */
-    if (flush->memtable != NULL)
-        err = store_counts_flush(w, flush->memtable, flush->state.revision);
+    if (err == STORE_OK)
+        err = store_counts_flush(w, changes);
     if (err != STORE_OK)
         return err;
     ASSERT(next.applied.index == flush->state.applied.index);
@@ -103,11 +107,24 @@ static enum store_err rows_write(struct store_writer *w, const struct store_flus
     return STORE_OK;
 }
 
+static enum store_err everything_write(struct store_writer *w, const struct store_flush *flush)
+{
+    struct store_count_changes changes = { 0 };
+    enum store_err err = STORE_OK;
+    if (flush->memtable != NULL)
+        err = store_count_changes_begin(&changes, flush->memtable, w->publish.revision,
+                                        flush->state.revision);
+    if (err == STORE_OK)
+        err = rows_write(w, flush, &changes);
+    store_count_changes_done(&changes);
+    return err;
+}
+
 static enum store_err flush_write(struct store_writer *w, struct store_flush *flush)
 {
     enum store_err err = store_writer_begin(w, flush->store);
     if (err == STORE_OK)
-        err = rows_write(w, flush);
+        err = everything_write(w, flush);
     if (err == STORE_OK)
         err = store_log_trim(w, flush->log_keep_index);
     if (err == STORE_OK)
@@ -130,14 +147,21 @@ static enum store_err nomem_judge(void)
     return STORE_E_CORRUPT;
 }
 
+static uint64_t row_work(const struct memtable *memtable)
+{
+    if (memtable == NULL)
+        return 0;
+    return memtable_count(memtable) * (STORE_PACE_KEY + STORE_PACE_REV) +
+           memtable_change_count(memtable) * STORE_PACE_COUNT;
+}
+
 static void flush_run(struct io_job *job)
 {
     struct store_flush *flush = LIST_ENTRY(job, struct store_flush, job);
     struct store *s = flush->store;
     if (s->failed == STORE_OK) {
         struct store_writer w;
-        size_t records = flush->memtable != NULL ? memtable_count(flush->memtable) : 0;
-        store_pace_begin(&s->pace, 2 * records);
+        store_pace_begin(&s->pace, row_work(flush->memtable));
         store_guard_enter();
         s->failed = flush_write(&w, flush);
         store_guard_leave();

@@ -45,10 +45,10 @@ static enum store_err err_of_commit(const struct store_writer *w, int rc)
     return store_err_of_mdb(rc);
 }
 
-static void rest(void *owner)
+static void step_done(void *owner)
 {
     struct store *s = owner;
-    store_pace_rest(&s->pace, s->io);
+    store_pace_step(&s->pace, s->io);
 }
 
 enum store_err store_writer_commit(struct store_writer *w)
@@ -62,7 +62,7 @@ enum store_err store_writer_commit(struct store_writer *w)
     if (err != STORE_OK)
         return err;
     key_tree_writer_close(&w->keys);
-    lmdb_write_steps_begin(rest, w->store);
+    lmdb_write_steps_begin(step_done, w->store);
     int rc = mdb_txn_commit(w->txn);
     lmdb_write_steps_end();
     w->txn = NULL; /* a commit frees it, whatever it returns */

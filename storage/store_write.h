@@ -91,16 +91,43 @@ struct store_usage store_usage_measure(struct store *s);
 
 /* ---- the flush ---- */
 
-/* The rows of a memtable, of keys in key order, then of revisions. */
-enum store_err store_rows_write(struct store_writer *w, const struct memtable *memtable)
+struct store_count_changes;
+
+/* The rows of a memtable, of keys in key order, then of revisions. `changes`, when it is not NULL,
+ * notes on the way what they make of the counts. */
+enum store_err store_rows_write(struct store_writer *w, const struct memtable *memtable,
+                                struct store_count_changes *changes)
     __attribute__((warn_unused_result));
 
 /* ---- the counts of live keys (count_tree.h) ---- */
 
-/* Takes the counts from w->publish.revision to `revision` by the memtable's changes, in one
- * transaction: the one that is open when it returns, and which has to publish that revision. */
-enum store_err store_counts_flush(struct store_writer *w, const struct memtable *memtable,
-                                  int64_t revision) __attribute__((warn_unused_result));
+/* Keys of a memtable that live from some revision on, or no longer, in their order. They are noted
+ * by who walks all of it anyway: each node of such a walk is a cache miss. */
+struct store_count_changes {
+    int64_t from; /* revisions in (from, to] count */
+    int64_t to;
+    struct store_count_change {
+        const struct memtable_node *node; /* one of the key's */
+        int change;
+    } * items;
+    size_t count;
+    size_t capacity;
+};
+
+/* STORE_E_NOMEM, or it is to be ended with store_count_changes_done, before the memtable. */
+enum store_err store_count_changes_begin(struct store_count_changes *c,
+                                         const struct memtable *memtable, int64_t from, int64_t to)
+    __attribute__((warn_unused_result));
+
+/* The next record in the order of the memtable; each once. */
+void store_count_changes_note(struct store_count_changes *c, const struct memtable_node *node);
+
+void store_count_changes_done(struct store_count_changes *c);
+
+/* Takes the counts from one revision to the other, in one transaction: the one that is open when it
+ * returns, and which has to publish the latter. */
+enum store_err store_counts_flush(struct store_writer *w, const struct store_count_changes *changes)
+    __attribute__((warn_unused_result));
 
 /* The same for rows that may come in any state, a snapshot's: before they are written. In several
  * transactions. */

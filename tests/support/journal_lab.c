@@ -89,8 +89,11 @@ static void snapshot_recover(struct lab *lab)
     struct raft_pos pos = { 0 };
     if (lab->snapshot.index == 0 || journal_find_reset(&lab->options, &found, &pos) != JOURNAL_OK)
         return; /* what is wrong shows when the journal is opened */
-    if (found && pos.index == lab->snapshot.index && pos.term == lab->snapshot.term)
+    if (found && pos.index == lab->snapshot.index && pos.term == lab->snapshot.term) {
         lab->flushed = pos;
+        /* Where the log ends there the states before and after the reset look alike but for it. */
+        lab->durable.terms[pos.index] = pos.term;
+    }
     lab->snapshot = (struct raft_pos){ 0 };
 }
 
