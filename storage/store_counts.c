@@ -79,7 +79,7 @@ static enum store_err changes_write(struct store_writer *w, struct count_tree_wr
             return STORE_E_CORRUPT; /* its records came from rows that say nonsense */
         if (at->change != 0)
             err = count_tree_change(counts, memtable_key(at->node), at->change);
-        store_pace_row(&w->store->pace, w->store->io, STORE_PACE_COUNT);
+        store_pace_work(&w->store->pace, w->store->io, STORE_PACE_COUNT);
     }
     return err;
 }

@@ -45,7 +45,7 @@ static enum store_err keys_write(struct store_writer *w, const struct memtable *
         if (err != STORE_OK)
             return err;
         for (size_t i = 0; i < count; i++)
-            store_pace_row(&w->store->pace, w->store->io, STORE_PACE_KEY);
+            store_pace_work(&w->store->pace, w->store->io, STORE_PACE_KEY);
     }
     return STORE_OK;
 }
@@ -68,7 +68,7 @@ static enum store_err revs_write(struct store_writer *w, const struct memtable *
             err = rev_tree_put(w->txn, w->store->trees.rev, &record);
         if (err != STORE_OK)
             return err;
-        store_pace_row(&w->store->pace, w->store->io, STORE_PACE_REV);
+        store_pace_work(&w->store->pace, w->store->io, STORE_PACE_REV);
     }
     return STORE_OK;
 }

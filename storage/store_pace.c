@@ -24,7 +24,13 @@ void store_pace_end(struct store_pace *p)
     p->total = 0;
 }
 
-static void work_add(struct store_pace *p, struct io *io, uint32_t work)
+/* Steps nobody expected may make it more than all; who is hurried does not rest then either. */
+static uint64_t work_done(const struct store_pace *p)
+{
+    return p->work < p->total ? p->work : p->total;
+}
+
+void store_pace_work(struct store_pace *p, struct io *io, uint32_t work)
 {
     if (p->total == 0)
         return;
@@ -32,20 +38,15 @@ static void work_add(struct store_pace *p, struct io *io, uint32_t work)
     if (p->work < p->rest_at)
         return;
     p->rest_at = p->work + REST_WORK;
-    uint64_t done = p->work * DONE / p->total;
-    atomic_store_explicit(&p->done, done < DONE ? (uint32_t)done : DONE, memory_order_relaxed);
+    uint64_t done = work_done(p);
+    atomic_store_explicit(&p->done, (uint32_t)(done * DONE / p->total), memory_order_relaxed);
     uint32_t demand = atomic_load_explicit(&p->demand, memory_order_relaxed);
-    if (p->work * DONE_BY > p->total * demand)
+    if (done * DONE_BY > p->total * demand)
         io->ops->pause(io, REST_US);
-}
-
-void store_pace_row(struct store_pace *p, struct io *io, uint32_t work)
-{
-    work_add(p, io, work);
 }
 
 void store_pace_step(struct store_pace *p, struct io *io)
 {
     p->steps++;
-    work_add(p, io, STORE_PACE_STEP);
+    store_pace_work(p, io, STORE_PACE_STEP);
 }

@@ -9,7 +9,7 @@
  * To be as slow at any time it has to know how much is left, of all that it does. So it counts
  * work, a unit of which is about a quarter of a microsecond of a core. How many steps to the disk
  * there will be nobody can say beforehand: as many as in the flush before.
- * Thread: store_pace_demand is the loop's, or the job's; the others are the job's.
+ * Thread: `demand` is set by the loop and `done` read there; all functions are the job's.
  */
 #ifndef STORAGE_STORE_PACE_H
 #define STORAGE_STORE_PACE_H
@@ -42,8 +42,8 @@ struct store_pace {
 void store_pace_begin(struct store_pace *p, uint64_t row_work);
 void store_pace_end(struct store_pace *p);
 
-/* So much more is done: of one row. */
-void store_pace_row(struct store_pace *p, struct io *io, uint32_t work);
+/* So much more is done: for one row. */
+void store_pace_work(struct store_pace *p, struct io *io, uint32_t work);
 
 /* One step to the disk is done. */
 void store_pace_step(struct store_pace *p, struct io *io);

@@ -91,7 +91,22 @@ struct store_usage store_usage_measure(struct store *s);
 
 /* ---- the flush ---- */
 
-struct store_count_changes;
+/* Of a key that lives from some revision on (1), or no longer (-1); 0 where that came to nothing.
+ */
+struct store_count_change {
+    const struct memtable_node *node; /* one of the key's */
+    int change;
+};
+
+/* Those of a memtable, in the order of keys. They are noted by who walks all of it anyway: each
+ * node of such a walk is a cache miss. */
+struct store_count_changes {
+    int64_t from; /* revisions in (from, to] count */
+    int64_t to;
+    struct store_count_change *items;
+    size_t count;
+    size_t capacity;
+};
 
 /* The rows of a memtable, of keys in key order, then of revisions. `changes`, when it is not NULL,
  * notes on the way what they make of the counts. */
@@ -100,19 +115,6 @@ enum store_err store_rows_write(struct store_writer *w, const struct memtable *m
     __attribute__((warn_unused_result));
 
 /* ---- the counts of live keys (count_tree.h) ---- */
-
-/* Keys of a memtable that live from some revision on, or no longer, in their order. They are noted
- * by who walks all of it anyway: each node of such a walk is a cache miss. */
-struct store_count_changes {
-    int64_t from; /* revisions in (from, to] count */
-    int64_t to;
-    struct store_count_change {
-        const struct memtable_node *node; /* one of the key's */
-        int change;
-    } * items;
-    size_t count;
-    size_t capacity;
-};
 
 /* STORE_E_NOMEM, or it is to be ended with store_count_changes_done, before the memtable. */
 enum store_err store_count_changes_begin(struct store_count_changes *c,
